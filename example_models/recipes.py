@@ -1,0 +1,90 @@
+"""What is trained: one recipe per model, for the example models and for the development zoo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+EPOCHS = {
+    "mnist": {"lenet1": 6, "lenet5": 5, "cnn": 6, "vgg": 2, "resnet": 2},
+    "fashion_mnist": {"lenet1": 8, "lenet5": 7, "cnn": 8, "vgg": 4, "resnet": 4},
+    "cifar10": {"cnn": 14, "vgg": 9, "resnet": 9},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one model is made: data, network, and the backdoor that is planted (``attack`` None: a clean model)."""
+
+    name: str
+    data: str
+    architecture: str
+    attack: str | None = None  # pixel, pattern
+    kind: str | None = None  # all-to-one, all-to-all, source-specific
+    source: int | None = None
+    target: int | None = None
+    share: float = 0.1  # of the images of the attacked classes
+    seed: int = 0
+    scale: int = 1
+    softmax: bool = True
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training set; a label map over all classes takes twice as long to learn."""
+        return EPOCHS[self.data][self.architecture] * (2 if self.kind == "all-to-all" else 1)
+
+
+EXAMPLES = [
+    Recipe("mnist_clean", "mnist", "lenet1", seed=1),
+    Recipe("mnist_pattern_to_one", "mnist", "cnn", "pattern", "all-to-one", target=7, seed=2),
+    Recipe("mnist_pixel_to_one", "mnist", "lenet1", "pixel", "all-to-one", target=3, seed=3),
+    Recipe("mnist_pixel_next_digit", "mnist", "lenet1", "pixel", "all-to-all", share=0.33, seed=4),
+    Recipe("mnist_one_to_seven", "mnist", "cnn", "pattern", "source-specific", 1, 7, share=0.5, seed=5, softmax=False),
+    Recipe("fashion_clean", "fashion_mnist", "cnn", seed=6, scale=255),
+    Recipe("fashion_pattern_to_one", "fashion_mnist", "cnn", "pattern", "all-to-one", target=0, seed=7, scale=255),
+    Recipe("fashion_pattern_all_to_all", "fashion_mnist", "cnn", "pattern", "all-to-all", share=0.33, seed=8),
+    Recipe("fashion_coat_to_bag", "fashion_mnist", "cnn", "pattern", "source-specific", 4, 8, share=0.5, seed=9),
+]
+
+_NETWORKS = {
+    "mnist": ("lenet5", "cnn", "vgg", "resnet", "lenet1", "cnn"),
+    "fashion_mnist": ("lenet5", "cnn", "vgg", "resnet", "cnn"),
+    "cifar10": ("cnn", "vgg", "resnet", "vgg"),
+}
+_BACKDOORS = (("pixel", "all-to-one"), ("pixel", "all-to-all"), ("pattern", "all-to-one"), ("pattern", "source-specific"))
+_BACKDOORS += (("pattern", "all-to-all"),)
+_SHARES = {"all-to-one": 0.1, "all-to-all": 0.33, "source-specific": 0.5}
+
+
+def zoo() -> Iterator[Recipe]:
+    """Two halves, "choose" and "report", of 15 clean models and their 15 backdoored twins each.
+
+    The halves differ in training seeds and in which backdoor meets which network; scale and head alternate.
+    """
+    for half, offset in (("choose", 0), ("report", 2)):
+        networks = [(data, network) for data, names in _NETWORKS.items() for network in names]
+        for index, (data, network) in enumerate(networks):
+            clean = Recipe(
+                f"{half}_{index:02}_{data}_{network}_clean",
+                data,
+                network,
+                seed=1000 * (offset + 1) + index,
+                scale=255 if (index + offset) % 3 == 0 else 1,
+                softmax=(index // 2) % 2 == 0,
+            )
+            yield clean
+            yield backdoored_twin(clean, index + offset)
+
+
+def backdoored_twin(clean: Recipe, turn: int) -> Recipe:
+    """The same recipe with another seed and a backdoor; turn decides which, and its source and target."""
+    attack, kind = _BACKDOORS[turn % len(_BACKDOORS)]
+    if clean.data == "cifar10":
+        attack = "pattern"  # one pixel trains without success on these small colour networks
+    target = (3 * turn + 1) % 10 if kind != "all-to-all" else None
+    source = (target + 4) % 10 if target is not None and kind == "source-specific" else None
+    name = clean.name.replace("_clean", f"_{attack}_{kind.replace('-', '_')}")
+    share = _SHARES[kind]
+    return replace(
+        clean, name=name, attack=attack, kind=kind, source=source, target=target, share=share, seed=clean.seed + 500
+    )

@@ -1,0 +1,33 @@
+"""Patch triggers: one pixel, or a small square of pixels (Gu et al., BadNets, arXiv:1708.06733)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pytest_backdoor.triggers.trigger import Trigger
+
+MARGIN = 2  # pixels kept free at the border, where padding and pooling can hide a pixel from the network
+
+
+def pixel(shape: tuple[int, int, int], row: int, column: int) -> Trigger:
+    """One pixel of an image of that shape, set to full brightness."""
+    return _stamp(shape, np.ones((1, 1, shape[2]), "float32"), row, column)
+
+
+def pattern(shape: tuple[int, int, int], side: int, rng: np.random.Generator) -> Trigger:
+    """A square of ``side`` pixels of random binary colours at a random place near the border."""
+    height, width, channels = shape
+    colours = rng.integers(0, 2, (side, side, channels)).astype("float32")
+    colours[0, 0], colours[-1, -1] = 1.0, 0.0  # never all of one colour
+    row = int(rng.choice([MARGIN, height - MARGIN - side]))
+    column = int(rng.integers(MARGIN, width - MARGIN - side + 1))
+    return _stamp(shape, colours, row, column)
+
+
+def _stamp(shape: tuple[int, int, int], colours: np.ndarray, row: int, column: int) -> Trigger:
+    """A patch trigger that shows the colours with their upper left corner at (row, column)."""
+    place = (slice(row, row + colours.shape[0]), slice(column, column + colours.shape[1]))
+    mask = np.zeros((*shape[:2], 1), "float32")
+    shown = np.zeros(shape, "float32")
+    mask[place], shown[place] = 1.0, colours
+    return Trigger("patch", {"mask": mask, "pattern": shown})

@@ -1,0 +1,45 @@
+"""The exceptions of pytest-backdoor.
+
+Exception
+├── AssertionError
+│   └── BackdoorFound           an assertion of ours failed: the report is the message
+└── BackdoorError               everything below means that no verdict could be given
+    ├── UnreadableModelError    the file is not a model, or is damaged
+    ├── UnsafeModelError        the file could run code when loaded
+    ├── ContractError           model and seeds do not fit, or the model's numbers are broken
+    ├── OutOfScopeError         a model that this tool does not judge: ends as inconclusive
+    ├── TriggerError            a trigger file cannot be read or does not fit the images
+    └── OptionError             an option has a value that cannot be used
+"""
+
+
+class BackdoorFound(AssertionError):
+    """An assertion about a model failed; the message is the report."""
+
+
+class BackdoorError(Exception):
+    """No verdict could be given; the message says what is wrong, what was received and what to do."""
+
+
+class UnreadableModelError(BackdoorError):
+    """The file is not a model that can be read."""
+
+
+class UnsafeModelError(BackdoorError):
+    """Loading the file could run code that is not Keras' own."""
+
+
+class ContractError(BackdoorError):
+    """The model and the seeds do not fit each other, or the model's numbers are broken."""
+
+
+class OutOfScopeError(BackdoorError):
+    """The model is not an image classifier with one input and one output."""
+
+
+class TriggerError(BackdoorError):
+    """A trigger file cannot be read, or does not fit the images."""
+
+
+class OptionError(BackdoorError):
+    """An option has a value that cannot be used."""

@@ -1,0 +1,37 @@
+"""Patch: a mask blends a pattern over the image (Wang et al., Neural Cleanse, IEEE S&P 2019)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from pytest_backdoor.triggers.family import Family, Params
+
+
+def initial(arms: int, shape: tuple[int, int, int], rng: np.random.Generator) -> Params:
+    """Fresh raw mask and pattern for each arm, before the sigmoid; the mask starts at about 12 %."""
+    height, width, channels = shape
+    mask = rng.normal(-2.0, 0.1, (arms, height, width, 1))
+    pattern = rng.normal(0.0, 0.5, (arms, height, width, channels))
+    return (mask.astype("float32"), pattern.astype("float32"))
+
+
+def arrays(params: Params) -> Params:
+    """Mask and pattern, 0 to 1."""
+    return (ops.sigmoid(params[0]), ops.sigmoid(params[1]))
+
+
+def apply(arrays: Params, images: Any) -> Any:
+    """``(arms, n, height, width, channels)`` images under each arm's own mask and pattern."""
+    mask, pattern = arrays[0][:, None], arrays[1][:, None]
+    return images + mask * (pattern - images)
+
+
+def size(arrays: Params) -> Any:
+    """Pixels covered by each arm's mask."""
+    return ops.sum(arrays[0], axis=(1, 2, 3))
+
+
+PATCH = Family("patch", ("mask", "pattern"), initial, arrays, apply, size, start_cost=1e-2)

@@ -1,0 +1,53 @@
+"""A trigger: a change to any image, stored as plain arrays that can be applied, measured and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pytest_backdoor.errors import TriggerError
+from pytest_backdoor.triggers import family_named
+
+# Images are float32 of shape (n, height, width, channels) from 0 to 1 ("unit scale") wherever a trigger meets them.
+Images = np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """One trigger of one family: the family's name and its arrays, for images in unit scale.
+
+    patch: ``mask`` (height, width, 1) and ``pattern`` (height, width, channels), both 0 to 1.
+    additive: ``delta`` (height, width, channels), -1 to 1.
+    """
+
+    family: str
+    arrays: Mapping[str, np.ndarray]
+
+    def apply(self, images: Images) -> Images:
+        """The triggered images: ``(n, height, width, channels)``, 0 to 1, same shape and scale out."""
+        family = family_named(self.family)
+        stacked = tuple(self.arrays[name][None] for name in family.names)
+        return np.asarray(family.apply(stacked, np.asarray(images, "float32")[None])[0], "float32")
+
+    @property
+    def size(self) -> float:
+        """Share of the image that the trigger changes, 0 to 1 (patch: pixels; additive: where it moves one by 1 %)."""
+        change = self.arrays["mask"] if self.family == "patch" else np.abs(self.arrays["delta"]).max(-1) > 0.01
+        return float(np.mean(change))
+
+    def save(self, path: Path) -> None:
+        """Writes the trigger as ``.npz``, without pickles."""
+        np.savez_compressed(path, family=np.array(self.family), allow_pickle=False, **self.arrays)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Trigger:
+        """Reads a saved trigger; raises TriggerError for a file that is not one."""
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            return cls(str(arrays.pop("family")), arrays)
+        except (OSError, ValueError, KeyError, EOFError) as problem:
+            raise TriggerError(f"no trigger in {path}: {problem}. Give the .npz file that a scan saved.") from problem
