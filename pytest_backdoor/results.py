@@ -1,0 +1,169 @@
+"""What a scan says: frozen data that every report renders, and the only place that turns it into plain dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pytest_backdoor.triggers.trigger import Trigger
+
+Verdict = Literal["clean", "backdoor", "inconclusive", "error"]
+Kind = Literal["all-to-one", "all-to-all", "source-specific"]
+KINDS: tuple[Kind, ...] = ("all-to-one", "all-to-all", "source-specific")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One measured fact about a candidate, with its 99 % interval where it has one."""
+
+    check: str
+    value: float
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A trigger confirmed on images that the search never saw."""
+
+    rule: str  # stable id: BD301 all-to-one, BD302 all-to-all, BD303 source-specific
+    family: str
+    kind: Kind
+    target: int | None
+    source: int | None
+    mapping: Mapping[int, int] | None  # the label map of an all-to-all trigger
+    size: float  # share of the image that the trigger changes
+    pixels: int  # the same, counted
+    attack_success: tuple[float, float, float]  # estimate, low, high on held-out seeds
+    p_value: float
+    evidence: tuple[Evidence, ...] = ()
+    trigger_path: str | None = None  # where the trigger was saved
+    trigger: Trigger | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SeedsUsed:
+    """The seeds as the contract check found them."""
+
+    count: int
+    scaling: str  # from the file's scale to the model's
+    accuracy: float | None  # None: unlabelled
+    search: int  # how many the searches used
+    held_out: int  # how many were kept for confirmation
+
+
+@dataclass(frozen=True, slots=True)
+class ScanResult:
+    """The verdict on one model and everything needed to repeat and to explain it."""
+
+    path: str
+    sha256: str
+    verdict: Verdict
+    seconds: float = 0.0
+    p_value: float | None = None
+    score: float | None = None  # higher is more suspicious, comparable between models
+    seeds: SeedsUsed | None = None
+    findings: tuple[Finding, ...] = ()
+    power: Mapping[str, float] = field(default_factory=dict)  # smallest trigger size that would be found, by family
+    statistics: Mapping[str, float] = field(default_factory=dict)  # what the judge saw
+    image_gradients: int = 0  # cost of the searches
+    skipped: tuple[str, ...] = ()  # what was not done, and why
+    error: str | None = None  # why the verdict is error or inconclusive
+
+
+def to_dict(result: ScanResult) -> dict[str, Any]:
+    """The model's entry in the JSON report: builtins only."""
+    return {
+        "path": result.path,
+        "sha256": result.sha256,
+        "verdict": result.verdict,
+        "p_value": result.p_value,
+        "score": result.score,
+        "seconds": round(result.seconds, 2),
+        "seeds": _seeds_to_dict(result.seeds),
+        "findings": [_finding_to_dict(finding) for finding in result.findings],
+        "power": dict(result.power),
+        "statistics": dict(result.statistics),
+        "image_gradients": result.image_gradients,
+        "skipped": list(result.skipped),
+        "error": result.error,
+    }
+
+
+def from_dict(entry: Mapping[str, Any]) -> ScanResult:
+    """The result that ``to_dict`` was given, without the trigger's arrays (they are in its file)."""
+    return ScanResult(
+        path=entry["path"],
+        sha256=entry["sha256"],
+        verdict=entry["verdict"],
+        seconds=entry["seconds"],
+        p_value=entry["p_value"],
+        score=entry["score"],
+        seeds=SeedsUsed(**entry["seeds"]) if entry["seeds"] else None,
+        findings=tuple(_finding_from_dict(finding) for finding in entry["findings"]),
+        power=entry["power"],
+        statistics=entry["statistics"],
+        image_gradients=entry["image_gradients"],
+        skipped=tuple(entry["skipped"]),
+        error=entry["error"],
+    )
+
+
+def _seeds_to_dict(seeds: SeedsUsed | None) -> dict[str, Any] | None:
+    if seeds is None:
+        return None
+    return {
+        "count": seeds.count,
+        "scaling": seeds.scaling,
+        "accuracy": seeds.accuracy,
+        "search": seeds.search,
+        "held_out": seeds.held_out,
+    }
+
+
+def _finding_to_dict(finding: Finding) -> dict[str, Any]:
+    mapping = finding.mapping
+    return {
+        "rule": finding.rule,
+        "family": finding.family,
+        "kind": finding.kind,
+        "target": finding.target,
+        "source": finding.source,
+        "mapping": None if mapping is None else {str(source): target for source, target in mapping.items()},
+        "trigger": finding.trigger_path,
+        "size": finding.size,
+        "pixels": finding.pixels,
+        "attack_success": list(finding.attack_success),
+        "p_value": finding.p_value,
+        "evidence": [_evidence_to_dict(evidence) for evidence in finding.evidence],
+    }
+
+
+def _evidence_to_dict(evidence: Evidence) -> dict[str, Any]:
+    entry: dict[str, Any] = {"check": evidence.check, "value": evidence.value}
+    return entry if evidence.interval is None else entry | {"interval": list(evidence.interval)}
+
+
+def _finding_from_dict(entry: Mapping[str, Any]) -> Finding:
+    mapping = entry["mapping"]
+    estimate, low, high = entry["attack_success"]
+    return Finding(
+        rule=entry["rule"],
+        family=entry["family"],
+        kind=entry["kind"],
+        target=entry["target"],
+        source=entry["source"],
+        mapping=None if mapping is None else {int(source): target for source, target in mapping.items()},
+        size=entry["size"],
+        pixels=entry["pixels"],
+        attack_success=(estimate, low, high),
+        p_value=entry["p_value"],
+        evidence=tuple(_evidence_from_dict(evidence) for evidence in entry["evidence"]),
+        trigger_path=entry["trigger"],
+    )
+
+
+def _evidence_from_dict(entry: Mapping[str, Any]) -> Evidence:
+    interval = entry.get("interval")
+    return Evidence(entry["check"], entry["value"], None if interval is None else (interval[0], interval[1]))
