@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 EPOCHS = {
     "mnist": {"lenet1": 6, "lenet5": 5, "cnn": 6, "vgg": 2, "resnet": 2},
     "fashion_mnist": {"lenet1": 8, "lenet5": 7, "cnn": 8, "vgg": 4, "resnet": 4},
-    "cifar10": {"cnn": 14, "vgg": 9, "resnet": 9},
+    "cifar10": {"cnn": 12, "vgg": 8, "resnet": 8},
 }
 
 
@@ -35,10 +35,10 @@ class Recipe:
 
 
 EXAMPLES = [
-    Recipe("mnist_clean", "mnist", "lenet1", seed=1),
+    Recipe("mnist_clean", "mnist", "cnn", seed=1),
     Recipe("mnist_pattern_to_one", "mnist", "cnn", "pattern", "all-to-one", target=7, seed=2),
     Recipe("mnist_pixel_to_one", "mnist", "lenet1", "pixel", "all-to-one", target=3, seed=3),
-    Recipe("mnist_pixel_next_digit", "mnist", "lenet1", "pixel", "all-to-all", share=0.33, seed=4),
+    Recipe("mnist_pixel_next_digit", "mnist", "cnn", "pixel", "all-to-all", share=0.33, seed=4),
     Recipe("mnist_one_to_seven", "mnist", "cnn", "pattern", "source-specific", 1, 7, share=0.5, seed=5, softmax=False),
     Recipe("fashion_clean", "fashion_mnist", "cnn", seed=6, scale=255),
     Recipe("fashion_pattern_to_one", "fashion_mnist", "cnn", "pattern", "all-to-one", target=0, seed=7, scale=255),
@@ -47,7 +47,7 @@ EXAMPLES = [
 ]
 
 _NETWORKS = {
-    "mnist": ("lenet5", "cnn", "vgg", "resnet", "lenet1", "cnn"),
+    "mnist": ("lenet5", "cnn", "vgg", "resnet", "lenet5", "cnn"),
     "fashion_mnist": ("lenet5", "cnn", "vgg", "resnet", "cnn"),
     "cifar10": ("cnn", "vgg", "resnet", "vgg"),
 }

@@ -21,8 +21,8 @@ def arrays(params: Params) -> Params:
 
 
 def apply(arrays: Params, images: Any) -> Any:
-    """``(arms, n, height, width, channels)`` images with each arm's change added, kept between 0 and 1."""
-    return ops.clip(images + arrays[0][:, None], 0.0, 1.0)
+    """Each image ``(n, height, width, channels)`` with its own change added, or all with one; kept between 0 and 1."""
+    return ops.clip(images + arrays[0], 0.0, 1.0)
 
 
 def size(arrays: Params) -> Any:

@@ -20,6 +20,6 @@ class Family:
     names: tuple[str, ...]  # of the arrays, in order
     initial: Callable[[int, tuple[int, int, int], np.random.Generator], Params]
     arrays: Callable[[Params], Params]
-    apply: Callable[[Params, Any], Any]  # (arrays, images (arms, n, height, width, channels)) -> same shape
+    apply: Callable[[Params, Any], Any]  # (arrays of each image, images (n, height, width, channels)) -> images
     size: Callable[[Params], Any]  # (arrays) -> (arms,), what the search makes small
     start_cost: float

@@ -24,8 +24,8 @@ def arrays(params: Params) -> Params:
 
 
 def apply(arrays: Params, images: Any) -> Any:
-    """``(arms, n, height, width, channels)`` images under each arm's own mask and pattern."""
-    mask, pattern = arrays[0][:, None], arrays[1][:, None]
+    """Each image ``(n, height, width, channels)`` under its own mask and pattern, or all under one."""
+    mask, pattern = arrays
     return images + mask * (pattern - images)
 
 

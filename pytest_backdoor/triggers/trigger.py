@@ -30,7 +30,7 @@ class Trigger:
         """The triggered images: ``(n, height, width, channels)``, 0 to 1, same shape and scale out."""
         family = family_named(self.family)
         stacked = tuple(self.arrays[name][None] for name in family.names)
-        return np.asarray(family.apply(stacked, np.asarray(images, "float32")[None])[0], "float32")
+        return np.asarray(family.apply(stacked, np.asarray(images, "float32")), "float32")
 
     @property
     def size(self) -> float:

@@ -1,0 +1,28 @@
+"""Transfer: what a candidate does to seeds that the search never saw, with an exact interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pytest_backdoor.contract import Sample
+from pytest_backdoor.results import Evidence
+from pytest_backdoor.stats import share
+from pytest_backdoor.subject import Subject
+from pytest_backdoor.triggers.trigger import Trigger
+
+
+def flows(subject: Subject, trigger: Trigger, seeds: Sample) -> np.ndarray:
+    """Share of the triggered seeds of each class (row) that is given each class (column): ``(classes, classes)``."""
+    counts = np.zeros((subject.num_classes, subject.num_classes))
+    np.add.at(counts, (seeds.labels, subject.classes(trigger.apply(seeds.images))), 1)
+    return counts / np.maximum(counts.sum(1, keepdims=True), 1)
+
+
+def success(subject: Subject, trigger: Trigger, seeds: Sample, mapping: Mapping[int, int]) -> Evidence:
+    """Share of triggered seeds of the mapped classes that are given the class that the map says."""
+    chosen = np.isin(seeds.labels, list(mapping))
+    wanted = np.array([mapping[int(label)] for label in seeds.labels[chosen]])
+    given = subject.classes(trigger.apply(seeds.images[chosen]))
+    return share("transfer", int(np.sum(given == wanted)), int(chosen.sum()))

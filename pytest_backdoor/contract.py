@@ -1,0 +1,118 @@
+"""The contract check: model and seeds must fit each other before any search is believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_backdoor.errors import ContractError
+from pytest_backdoor.results import SeedsUsed
+from pytest_backdoor.scalings import usual
+from pytest_backdoor.seeds import Seeds
+from pytest_backdoor.subject import Classifier, Subject
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Correctly classified clean images in unit scale, with their classes."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contract:
+    """What the check agreed on: the subject in its scaling, and two samples that share no image."""
+
+    subject: Subject
+    search: Sample
+    held_out: Sample
+    seeds: SeedsUsed
+
+
+def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.Generator) -> Contract:
+    """The scaling in which the model does best on the seeds, and the seeds split in halves by class.
+
+    Unlabelled seeds take the model's own predictions as labels. Raises ContractError when the model does worse than
+    ``min_accuracy``, answers NaN, or gives every seed the same class.
+    """
+    images = fit_channels(model, seeds.images)
+    if seeds.labels is not None and model.gradients and not 0 <= seeds.labels.min() <= seeds.labels.max() < model.num_classes:
+        raise ContractError(
+            f"labels run from {seeds.labels.min()} to {seeds.labels.max()}, but the model knows the classes 0 to "
+            f"{model.num_classes - 1}. Give the seeds of this model, with labels counted from 0."
+        )
+    subjects = [model.subject(scaling, images.shape[1:]) for scaling in usual(seeds.low, seeds.high)]
+    logits = [subject.predict(images) for subject in subjects]
+    best = _best(logits, seeds.labels)
+    subject, predicted = subjects[best], logits[best].argmax(-1)
+    _check_answers(logits[best], predicted)
+    accuracy = None if seeds.labels is None else float(np.mean(predicted == seeds.labels))
+    if accuracy is not None and accuracy < min_accuracy:
+        tried = ", ".join(f"{option.scaling.name} {np.mean(z.argmax(-1) == seeds.labels):.0%}" for option, z in zip(subjects, logits, strict=True))
+        raise ContractError(
+            f"the model classifies only {accuracy:.0%} of the seeds right in its best scaling (tried {tried}). "
+            "Seeds of another task, another class order or another scale? Give matching seeds, or lower "
+            f"--backdoor-min-accuracy (now {min_accuracy:g}) if the model is that weak."
+        )
+    known = predicted if seeds.labels is None else seeds.labels
+    right = np.flatnonzero(predicted == known)
+    first, second = halves(known[right], rng)
+    search, held_out = (Sample(images[right[half]], known[right[half]]) for half in (first, second))
+    used = SeedsUsed(len(images), subject.scaling.name, accuracy, len(search), len(held_out))
+    return Contract(subject, search, held_out, used)
+
+
+def fit_channels(model: Classifier, images: np.ndarray) -> np.ndarray:
+    """The images with as many channels as the model takes; raises ContractError where height or width differ."""
+    wanted = model.input_shape
+    if not wanted:
+        return images
+    if len(wanted) == 3 and wanted[2] != images.shape[3]:
+        if images.shape[3] == 1:
+            images = np.repeat(images, wanted[2], axis=3)
+        elif wanted[2] == 1 and images.shape[3] == 3:
+            images = images @ np.array([[0.299], [0.587], [0.114]], "float32")
+    given = images.shape[1:]
+    fits = {3: given, 2: given[:2] if given[2] == 1 else None, 1: (int(np.prod(given)),)}[len(wanted)]
+    if fits is None or any(want is not None and want != have for want, have in zip(wanted, fits, strict=True)):
+        raise ContractError(
+            f"the model takes images of shape {wanted}, the seeds are {given}. "
+            "Give seeds of the model's own height, width and channels."
+        )
+    return images
+
+
+def halves(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of two disjoint halves with every class split as evenly as can be."""
+    order = rng.permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    return np.sort(by_class[::2]), np.sort(by_class[1::2])
+
+
+def _best(logits: list[np.ndarray], labels: np.ndarray | None) -> int:
+    """Which scaling suits best: by accuracy, or without labels by how many classes are seen; the first of equals."""
+    if labels is not None:
+        return int(np.argmax([np.mean(z.argmax(-1) == labels) for z in logits]))
+    return int(np.argmax([_diversity(z.argmax(-1)) for z in logits]))
+
+
+def _diversity(predicted: np.ndarray) -> float:
+    """Entropy of the predicted classes in bits, to one decimal: a wrong scale makes predictions collapse."""
+    shares = np.bincount(predicted) / len(predicted)
+    shares = shares[shares > 0]
+    return float(np.round(-np.sum(shares * np.log2(shares)), 1))
+
+
+def _check_answers(logits: np.ndarray, predicted: np.ndarray) -> None:
+    if not np.isfinite(logits).all():
+        raise ContractError("the model answers NaN or infinite values for clean seeds. Its weights are broken: retrain it.")
+    if len(np.unique(predicted)) == 1:
+        raise ContractError(
+            f"the model gives all {len(predicted)} seeds the class {predicted[0]}. Give seeds of at least two classes; "
+            "if they are, the model is constant or takes another scale of values."
+        )

@@ -1,0 +1,105 @@
+"""Arms: what one trigger of a search is asked to do, and the batches that ask it.
+
+Every goal is one formula. An arm's images fall into groups, each group may go to some allowed classes, and all images
+of a group must agree on one of them:
+
+    loss = -(1/groups) sum_g log sum_{t allowed for g} exp(mean_{x in g} log p_t(T(x)))
+
+* to a target: one group, one allowed class. The loss is the cross-entropy to the target.
+* free label map: one group per source class, every other class allowed. Finds any all-to-all rule.
+* away from the true class: every image its own group. The loss is softplus(z_true - logsumexp of the others).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+Goal = Literal["target", "map", "away"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One trigger's goal: which seeds it sees (all, or one source class) and where they should go."""
+
+    goal: Goal
+    images: int  # per step; of a map, per source class
+    level: float  # success that a trigger must reach
+    target: int | None = None
+    source: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The goal in a word or two, for reports: ``target 3``, ``pair 4>7``, ``map``."""
+        if self.source is not None:
+            return f"pair {self.source}>{self.target}"
+        return f"target {self.target}" if self.goal == "target" else self.goal
+
+
+class Batch(NamedTuple):
+    """The images of one step for all arms, laid flat."""
+
+    image: np.ndarray  # (n,) index into the pool
+    arm: np.ndarray  # (n,) whose trigger the image gets
+    group: np.ndarray  # (n,) which group it belongs to, rising
+    group_size: np.ndarray  # (groups, 1) images in each group
+    group_arm: np.ndarray  # (groups,) which arm a group belongs to, rising
+    group_share: np.ndarray  # (groups,) 1 / groups of that arm
+    allowed: np.ndarray  # (groups, classes) 1 where the group may go
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Correctly classified seeds by class, to draw from."""
+
+    labels: np.ndarray
+    members: tuple[np.ndarray, ...]  # per class, indices of its seeds
+
+    @classmethod
+    def of(cls, labels: np.ndarray, classes: int) -> Pool:
+        """The pool of seeds with these labels."""
+        return cls(labels, tuple(np.flatnonzero(labels == label) for label in range(classes)))
+
+    @property
+    def classes(self) -> int:
+        return len(self.members)
+
+
+def draw(arms: Sequence[Arm], pool: Pool, rng: np.random.Generator) -> Batch:
+    """Fresh images for each arm."""
+    drawn = [groups_of(arm, pool, rng) for arm in arms]
+    sizes = np.array([len(images) for groups in drawn for images, _ in groups], "int32")
+    counts = np.array([len(groups) for groups in drawn], "int32")
+    images = np.concatenate([images for groups in drawn for images, _ in groups]).astype("int32")
+    group_arm = np.repeat(np.arange(len(arms), dtype="int32"), counts)
+    return Batch(
+        image=images,
+        arm=np.repeat(group_arm, sizes),
+        group=np.repeat(np.arange(len(sizes), dtype="int32"), sizes),
+        group_size=sizes[:, None].astype("float32"),
+        group_arm=group_arm,
+        group_share=(1.0 / counts[group_arm]).astype("float32"),
+        allowed=np.stack([allowed for groups in drawn for _, allowed in groups]).astype("float32"),
+    )
+
+
+def groups_of(arm: Arm, pool: Pool, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The arm's groups for one step: image indices, and the classes where they may go."""
+    everywhere = np.ones(pool.classes, "float32")
+    if arm.goal == "target":
+        sources = np.flatnonzero(pool.labels != arm.target) if arm.source is None else pool.members[arm.source]
+        return [(_pick(sources, arm.images, rng), np.eye(pool.classes)[arm.target])]
+    if arm.goal == "map":
+        present = [label for label, members in enumerate(pool.members) if len(members)]
+        return [(_pick(pool.members[s], arm.images, rng), everywhere - np.eye(pool.classes)[s]) for s in present]
+    picked = _pick(np.arange(len(pool.labels)), arm.images, rng)
+    return [(image[None], everywhere - np.eye(pool.classes)[pool.labels[image]]) for image in picked]
+
+
+def _pick(members: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """So many members in random order, repeated evenly where there are too few."""
+    shuffled = rng.permutation(members)
+    return np.resize(shuffled, count)

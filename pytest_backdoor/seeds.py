@@ -1,0 +1,129 @@
+"""Seeds: clean images with or without labels, from arrays, an .npz or a folder of images, in one unit scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pytest_backdoor.errors import ContractError
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
+WANTED = "Give an .npz with x (n, height, width, channels) or (n, height, width) and optionally y (n,)"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seeds:
+    """Clean images ``(n, height, width, channels)`` float32 from 0 to 1, and labels ``(n,)`` or None.
+
+    ``low`` and ``high`` are what 0 and 1 stand for in the file: 0 and 255 for uint8, 0 and 1, -1 and 1, or, for
+    images that were standardised already, the extremes of each channel.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    low: np.ndarray
+    high: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def as_seeds(given: Any) -> Seeds:
+    """Seeds from a path, an array of images, an (images, labels) pair, or Seeds; raises ContractError otherwise."""
+    if isinstance(given, Seeds):
+        return given
+    if isinstance(given, str | Path):
+        return read_seeds(Path(given))
+    if isinstance(given, tuple | list) and len(given) == 2:
+        return from_arrays(given[0], given[1])
+    return from_arrays(given, None)
+
+
+def seeds_beside(model: Path) -> Path | None:
+    """``<model>.seeds.npz`` beside the model, else ``seeds.npz`` in its folder, else None."""
+    beside = (model.with_suffix(".seeds.npz"), model.with_name("seeds.npz"))
+    return next((path for path in beside if path.is_file()), None)
+
+
+def read_seeds(path: Path) -> Seeds:
+    """Seeds from an ``.npz`` or from a folder with one sub-folder of images per class; raises ContractError."""
+    if path.is_dir():
+        return _read_folder(path)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if "x" not in stored.files:
+                raise ContractError(f"seeds {path} hold {', '.join(stored.files) or 'nothing'} and no x. {WANTED}.")
+            return from_arrays(stored["x"], stored["y"] if "y" in stored.files else None)
+    except (OSError, ValueError, EOFError, KeyError, AttributeError) as problem:
+        raise ContractError(f"seeds {path} cannot be read: {problem}. {WANTED}.") from problem
+
+
+def from_arrays(images: Any, labels: Any | None) -> Seeds:
+    """Seeds from arrays, brought to unit scale; raises ContractError for what are not images."""
+    images = np.asarray(images)
+    if images.dtype.kind not in "uif" or images.ndim not in (3, 4):
+        raise ContractError(f"seeds have shape {images.shape} and type {images.dtype}. {WANTED}.")
+    images = images[..., None] if images.ndim == 3 else images
+    if not len(images):
+        raise ContractError(f"seeds are empty: shape {images.shape}. {WANTED}.")
+    if not np.isfinite(images).all():
+        raise ContractError("seeds hold NaN or infinite values. Give finite images.")
+    low, high = value_range(images)
+    unit = ((images - low) / (high - low)).astype("float32")
+    return Seeds(unit, _checked_labels(labels, len(images)), low, high)
+
+
+def value_range(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What black and white are in these images, one value per channel."""
+    channels = np.ones(images.shape[-1], "float32")
+    least, most = float(images.min()), float(images.max())
+    if least >= 0 and images.dtype.kind in "ui" and most > 1:
+        return 0 * channels, max(255.0, most) * channels
+    if least >= 0 and most <= 255:
+        return 0 * channels, (1.0 if most <= 1 else 255.0) * channels
+    if least >= -1 and most <= 1:
+        return -1 * channels, channels
+    each = (0, 1, 2)
+    low, high = images.min(each).astype("float32"), images.max(each).astype("float32")
+    return low, np.where(high > low, high, low + 1).astype("float32")
+
+
+def _checked_labels(labels: Any | None, count: int) -> np.ndarray | None:
+    """Labels as integers ``(n,)``, from numbers or from one-hot rows."""
+    if labels is None:
+        return None
+    labels = np.asarray(labels)
+    if labels.ndim == 2:
+        labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(-1)
+    if labels.shape != (count,) or labels.dtype.kind not in "uif":
+        raise ContractError(f"labels have shape {labels.shape} and type {labels.dtype} for {count} images. {WANTED}.")
+    return labels.astype("int64")
+
+
+def _read_folder(folder: Path) -> Seeds:
+    """One sub-folder per class in sorted order (numbers by value), images read with Keras' own reader."""
+    from keras.utils import img_to_array, load_img
+
+    classes = sorted((path for path in folder.iterdir() if path.is_dir()), key=_class_order)
+    files = [(file, label) for label, path in enumerate(classes) for file in _images_in(path)]
+    if not files:
+        raise ContractError(f"folder {folder} has no images in sub-folders. Give one sub-folder of images per class.")
+    try:
+        images = [img_to_array(load_img(file)) for file, _ in files]  # one at a time: each is its own file
+    except (OSError, ValueError) as problem:
+        raise ContractError(f"an image under {folder} cannot be read: {problem}.") from problem
+    shapes = {image.shape for image in images}
+    if len(shapes) > 1:
+        raise ContractError(f"images under {folder} differ in shape: {sorted(shapes)[:3]}. Give images of one shape.")
+    return from_arrays(np.stack(images).astype("uint8"), np.array([label for _, label in files]))
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _class_order(folder: Path) -> tuple[int, int, str]:
+    return (0, int(folder.name), "") if folder.name.isdigit() else (1, 0, folder.name)
