@@ -45,7 +45,7 @@ def vgg(x: Tensor) -> Tensor:
             x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
             x = layers.ReLU()(layers.BatchNormalization()(x))
         x = layers.MaxPooling2D()(x)
-    return layers.GlobalAveragePooling2D(2)(x)
+    return layers.GlobalAveragePooling2D()(x)
 
 
 def resnet(x: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def resnet(x: Tensor) -> Tensor:
         x = _normalised(layers.Conv2D(filters, 3, strides, padding="same", use_bias=False)(x))
         x = layers.BatchNormalization()(layers.Conv2D(filters, 3, padding="same", use_bias=False)(x))
         x = layers.ReLU()(layers.Add()([x, shortcut]))
-    return layers.GlobalAveragePooling2D(2)(x)
+    return layers.GlobalAveragePooling2D()(x)
 
 
 def _normalised(x: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
 """Trigger inversion over many arms: every class, free label maps, away from the true class, pairs of classes.
 
-After Wang et al. (Neural Cleanse, IEEE S&P 2019) with the arms of K-Arm (Shen et al., arXiv:2102.05123); the free
-label map is what finds all-to-all backdoors, which a search per target class cannot see.
+After Wang et al. (Neural Cleanse, IEEE S&P 2019) with the scheduled arms of Shen et al. (K-Arm, arXiv:2102.05123). The
+free label map is what finds all-to-all backdoors, which a search per target class cannot see. The search *elsewhere*
+runs once more with the place of the found trigger forbidden: a planted patch is small in one place only, what a class
+is naturally sensitive to is about as small anywhere.
 """
 
 from __future__ import annotations
@@ -17,40 +19,39 @@ from pytest_backdoor.search import optimiser
 from pytest_backdoor.search.arms import Arm, Pool, draw
 from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers import FAMILIES, Family
+from pytest_backdoor.triggers.patch import forbid
 from pytest_backdoor.triggers.trigger import Trigger
-
-CHECK = 10  # steps between looks of the scheduler
-FIRST_CHECK = 40  # the step of the first look: sizes are comparable from here on
-SETTLED_RATIO, SETTLED_CHECKS = 0.25, 3  # an arm below a quarter of the median size, three looks in a row
-DROP_RATIO = 2.0  # arms above the median and above twice the smallest cannot win
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Budget of the searches; every number is a count per arm."""
+    """Budget of the searches; images are per arm and step."""
 
-    steps: int = 130  # of the patch family
-    faint_steps: int = 70  # of the additive family
-    images: int = 24  # per step of a target arm
+    survey_steps: int = 150  # for every arm of the patch family, so that sizes compare at equal budget
+    final_steps: int = 100  # more, for the arms that may win
+    faint_steps: int = 80  # for every arm of the additive family
+    finalists: int = 5  # target arms that may win
+    images: int = 24
     away_images: int = 32
-    map_images: int = 4  # per source class and step
-    restarts: int = 4  # of the free label map
+    map_images: int = 4  # per source class
+    restarts: int = 3  # of the free label map
     level: float = 0.95  # success that a trigger must reach
     map_level: float = 0.7  # an all-to-all backdoor succeeds no more often than the model is right
     pair_steps: int = 60
     pair_images: int = 6
-    refined: int = 12  # pairs that go to the second stage
-    refine_steps: int = 150
+    refined: int = 16  # pairs that go to the second stage
+    refine_steps: int = 200
     refine_images: int = 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inversion:
-    """What one family's arms came to: sizes at equal budget, and the triggers."""
+    """What the arms of one family came to."""
 
     family: str
     arms: tuple[Arm, ...]
-    sizes: np.ndarray  # (arms,), NaN where no trigger met the level
+    sizes: np.ndarray  # (arms,) at equal budget, NaN where no trigger met the level
+    final_sizes: np.ndarray  # (arms,) of the arms that may win, after more steps; NaN for the others
     triggers: tuple[Trigger, ...]
     image_gradients: int
 
@@ -59,84 +60,98 @@ class Inversion:
         return np.flatnonzero([arm.goal == goal for arm in self.arms])
 
 
-def universal(subject: Subject, name: str, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
+def universal(subject: Subject, family: str, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
     """Arms for each target class, for the free label map and away from the true class, in one batched graph."""
     arms = [Arm("target", settings.images, settings.level, target=label) for label in range(subject.num_classes)]
     arms += [Arm("map", settings.map_images, settings.map_level)] * settings.restarts
     arms += [Arm("away", settings.away_images, settings.level)]
-    steps = settings.steps if name == "patch" else settings.faint_steps
-    return invert(subject, FAMILIES[name], arms, seeds, steps, rng)
+    if family == "patch":
+        return invert(subject, family, arms, seeds, settings.survey_steps, settings.final_steps, settings.finalists, rng)
+    return invert(subject, family, arms, seeds, settings.faint_steps, 0, settings.finalists, rng)
+
+
+def elsewhere(subject: Subject, found: Inversion, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
+    """The finalists of a patch search once more, as long, each with the place of its trigger forbidden."""
+    again = [arm for arm in range(len(found.arms)) if np.isfinite(found.final_sizes[arm])]
+    masks = np.stack([found.triggers[arm].arrays["mask"] for arm in again])
+    arms = [found.arms[arm] for arm in again]
+    steps = settings.survey_steps + settings.final_steps
+    return invert(subject, found.family, arms, seeds, steps, 0, len(arms), rng, forbidden=masks)
 
 
 def screen_pairs(subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
     """A short search for every (source, target) pair."""
-    present = np.unique(seeds.labels)
     arms = [
         Arm("target", settings.pair_images, settings.level, target=target, source=int(source))
-        for source in present
+        for source in np.unique(seeds.labels)
         for target in range(subject.num_classes)
         if source != target
     ]
-    return invert(subject, FAMILIES["patch"], arms, seeds, settings.pair_steps, rng)
+    return invert(subject, "patch", arms, seeds, settings.pair_steps, 0, len(arms), rng)
 
 
 def refine_pairs(
-    subject: Subject, screened: Sequence[Arm], seeds: Sample, settings: Settings, rng: np.random.Generator
+    subject: Subject, screened: Inversion, seeds: Sample, settings: Settings, rng: np.random.Generator
 ) -> Inversion:
-    """A longer search, from fresh starts, for the pairs that the screening left."""
-    arms = [replace(arm, images=settings.refine_images) for arm in screened]
-    return invert(subject, FAMILIES["patch"], arms, seeds, settings.refine_steps, rng)
+    """A longer search, from fresh starts, for the smallest pairs of the screening."""
+    chosen = smallest(screened.sizes, np.arange(len(screened.arms)), settings.refined)
+    arms = [replace(screened.arms[arm], images=settings.refine_images) for arm in chosen]
+    return invert(subject, "patch", arms, seeds, settings.refine_steps, 0, len(arms), rng)
 
 
 def invert(
-    subject: Subject, family: Family, arms: Sequence[Arm], seeds: Sample, steps: int, rng: np.random.Generator
+    subject: Subject,
+    family_name: str,
+    arms: Sequence[Arm],
+    seeds: Sample,
+    survey_steps: int,
+    final_steps: int,
+    finalists: int,
+    rng: np.random.Generator,
+    forbidden: np.ndarray | None = None,
 ) -> Inversion:
-    """Runs all arms together; arms that cannot win are dropped, and a settled search runs its winner only."""
+    """Runs all arms together for the survey, then those that may win for the final."""
+    family = FAMILIES[family_name]
     step = optimiser.compile_step(subject, family, seeds.images)
     pool = Pool.of(seeds.labels, subject.num_classes)
     state = optimiser.begin(arms, family, subject.image_shape, rng)
-    board = Board(len(arms))
-    alive, spent = np.arange(len(arms)), 0
-    for now in range(1, steps + 1):
-        batch = draw([arms[arm] for arm in alive], pool, rng)
+    if forbidden is not None:
+        state = state._replace(params=forbid(state.params, forbidden))
+    state, spent = _run(step, state, arms, pool, survey_steps, rng)
+    sizes, triggers = _sizes(state), optimiser.triggers(state, family)
+    alive = may_win(arms, sizes, finalists)
+    state, more = _run(step, optimiser.keep(state, alive), [arms[arm] for arm in alive], pool, final_steps, rng)
+    final_sizes = np.full(len(arms), np.nan)
+    final_sizes[alive] = _sizes(state)
+    for arm, trigger in zip(alive, optimiser.triggers(state, family), strict=True):
+        triggers[arm] = trigger
+    return Inversion(family.name, tuple(arms), sizes, final_sizes, tuple(triggers), spent + more)
+
+
+def may_win(arms: Sequence[Arm], sizes: np.ndarray, finalists: int) -> np.ndarray:
+    """The smallest target arms, the smallest free label map, and the arm away from the true class."""
+    limits = {"target": finalists, "map": 1, "away": 1}
+    goals = np.array([arm.goal for arm in arms])
+    chosen = [smallest(sizes, np.flatnonzero(goals == goal), limit) for goal, limit in limits.items()]
+    return np.sort(np.concatenate(chosen))
+
+
+def smallest(sizes: np.ndarray, among: np.ndarray, count: int) -> np.ndarray:
+    """So many of the given arms, smallest size first; those without a trigger come last."""
+    return among[np.argsort(np.where(np.isnan(sizes[among]), np.inf, sizes[among]), kind="stable")[:count]]
+
+
+def _run(
+    step: optimiser.Step, state: optimiser.State, arms: Sequence[Arm], pool: Pool, steps: int, rng: np.random.Generator
+) -> tuple[optimiser.State, int]:
+    """So many steps on freshly drawn images, and the image-gradients that they took."""
+    spent = 0
+    for _ in range(steps):
+        batch = draw(arms, pool, rng)
         state, spent = step(state, batch), spent + len(batch.image)
-        if now == steps or (now >= FIRST_CHECK and now % CHECK == 0):
-            board.record(alive, state, family)
-            if len(left := board.worth_going_on(arms, alive)) < len(alive):
-                state, alive = optimiser.keep(state, np.searchsorted(alive, left)), left
-    return Inversion(family.name, tuple(arms), board.sizes, tuple(board.triggers), spent)
+    return state, spent
 
 
-class Board:
-    """What the scheduler knows of every arm, dropped ones too."""
-
-    def __init__(self, arms: int) -> None:
-        self.sizes = np.full(arms, np.nan)
-        self.triggers: list[Trigger] = [None] * arms  # type: ignore[list-item]  # filled by the first record
-        self.far_ahead = np.zeros(arms, int)
-        self.settled = False
-
-    def record(self, alive: np.ndarray, state: optimiser.State, family: Family) -> None:
-        """Takes over sizes and triggers; sizes stay as they were at equal budget once the search is settled."""
-        for arm, trigger in zip(alive, optimiser.triggers(state, family), strict=True):
-            self.triggers[arm] = trigger
-        if not self.settled:
-            sizes = ops.convert_to_numpy(state.best_size)
-            self.sizes[alive] = np.where(np.isfinite(sizes), sizes, np.nan)
-
-    def worth_going_on(self, arms: Sequence[Arm], alive: np.ndarray) -> np.ndarray:
-        """The arms that may still win: all below the median, and those near the smallest of their goal."""
-        targets = np.flatnonzero([arm.goal == "target" for arm in arms])
-        if self.settled or np.isnan(self.sizes[targets]).sum() > len(targets) // 2 or len(targets) < 3:
-            return alive
-        median = np.nanmedian(self.sizes[targets])
-        self.far_ahead = np.where(self.sizes < SETTLED_RATIO * median, self.far_ahead + 1, 0)
-        if self.far_ahead.max() >= SETTLED_CHECKS and arms[0].source is None:
-            self.settled = True
-            return np.intersect1d(alive, np.flatnonzero(self.far_ahead >= SETTLED_CHECKS))
-        hopeless = [arm for arm in alive if self.sizes[arm] > max(median, DROP_RATIO * self.smallest_like(arms, arm))]
-        return np.setdiff1d(alive, hopeless)
-
-    def smallest_like(self, arms: Sequence[Arm], arm: int) -> float:
-        """Smallest size among the arms with the same goal."""
-        return float(np.nanmin([size for other, size in zip(arms, self.sizes, strict=True) if other.goal == arms[arm].goal]))
+def _sizes(state: optimiser.State) -> np.ndarray:
+    sizes = ops.convert_to_numpy(state.best_size)
+    return np.where(np.isfinite(sizes), sizes, np.nan)

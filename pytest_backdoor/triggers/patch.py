@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from keras import ops
+from scipy.ndimage import gaussian_filter
 
 from pytest_backdoor.triggers.family import Family, Params
 
@@ -32,6 +33,19 @@ def apply(arrays: Params, images: Any) -> Any:
 def size(arrays: Params) -> Any:
     """Pixels covered by each arm's mask."""
     return ops.sum(arrays[0], axis=(1, 2, 3))
+
+
+def forbid(params: Params, masks: np.ndarray, share: float = 1 / 16) -> Params:
+    """The parameters with each arm's mask shut where the given mask ``(arms, height, width, 1)`` is heaviest.
+
+    ``share`` of the image is shut, around the mask too, because a trigger often works as well a pixel beside.
+    """
+    blurred = gaussian_filter(masks.astype("float64"), (0, 1.5, 1.5, 0), mode="constant")
+    flat = blurred.reshape(len(masks), -1)
+    bound = np.sort(flat, axis=1)[:, -max(1, int(share * flat.shape[1]))]
+    closed = blurred >= np.maximum(bound, 1e-12)[:, None, None, None]
+    # At -50 the sigmoid has no gradient left, so Adam never opens the cell again.
+    return (np.where(closed, -50.0, params[0]).astype("float32"), *params[1:])
 
 
 PATCH = Family("patch", ("mask", "pattern"), initial, arrays, apply, size, start_cost=1e-2)
