@@ -57,7 +57,7 @@ def nodes(config: object) -> Iterator[tuple[Node, str]]:
 
 
 def _layer_name(node: Node) -> str:
-    if "class_name" not in node or node["class_name"] in POLICIES:  # a policy's name is its dtype
+    if "class_name" not in node or str(node["class_name"]) in POLICIES:  # a policy's name is its dtype
         return ""
     config = node.get("config")
     name = config.get("name") if isinstance(config, dict) else None
@@ -116,7 +116,7 @@ def _refuse_value(node: Node, layer: str) -> None:
     config = node.get("config")
     dtype = config.get("dtype", "float32") if isinstance(config, dict) else "float32"
     # "S1000000000" would make NumPy reserve a gigabyte for each number.
-    if node["class_name"] in ("__numpy__", "__tensor__") and dtype not in DTYPES:
+    if node["class_name"] in ("__numpy__", "__tensor__") and str(dtype) not in DTYPES:
         raise UnsafeModelError(f"{layer} holds an array of an unknown type. Received: {_shown(dtype)}. {REBUILD}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import h5py
@@ -60,15 +59,15 @@ def _elements(dataset: h5py.Dataset) -> int:
     # In this order: asking a virtual dataset for its shape can already open the files that it is made of.
     if dataset.is_virtual or dataset.external:
         raise UnsafeModelError(
-            f"the HDF5 dataset {dataset.name!r} keeps its numbers in another file. Received: a "
-            f"{'virtual' if dataset.is_virtual else 'external'} dataset. {AGAIN}"
+            f"the HDF5 dataset {dataset.name!r} keeps its numbers in another file. Received: "
+            f"{'a virtual' if dataset.is_virtual else 'an external'} dataset. {AGAIN}"
         )
     _refuse_filters(dataset)
     if dataset.dtype.kind not in "biufV" or dataset.dtype.names:  # V: how bfloat16 is stored
         raise UnreadableModelError(
             f"the HDF5 dataset {dataset.name!r} does not hold numbers. Received: {dataset.dtype}. {AGAIN}"
         )
-    elements = math.prod(dataset.shape or ())
+    elements = int(dataset.size or 0)  # None: an empty dataset
     declared, stored = elements * dataset.dtype.itemsize, dataset.id.get_storage_size()
     if declared > max(SMALL, EXPANSION * stored):
         raise UnsafeModelError(
