@@ -236,7 +236,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), value=JSON)
 def test_no_value_anywhere_raises_anything_but_an_error_of_ours(
     data: st.DataObject, value: object, wrapped: Path, scratch: Path

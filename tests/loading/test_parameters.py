@@ -31,7 +31,7 @@ def test_a_small_file_that_declares_400_million_units_is_refused(edited: Edited)
     path = edited(set_head(units=400_000_000))
     assert path.stat().st_size < 60_000
     message = refusal(path)
-    assert message.startswith("the configuration declares at least 2,400,0")
+    assert message.startswith("the configuration declares at least 2,400,000,100 weights")
     assert "of which layer 'head' has 2,400,000,000, but the file stores " in message
     assert message.endswith("loading it could exhaust the memory. Save the model again from its source.")
 
@@ -52,7 +52,7 @@ def test_many_layers_are_added_up(edited: Edited) -> None:
         head["config"]["units"] = 100_000  # 600,000 weights: below what any file may declare
         config["config"]["layers"] += [head] * 3
 
-    assert "declares at least 2,400,0" in refusal(edited(repeat))
+    assert "declares at least 2,400,100 weights, of which layer 'head' has 600,000" in refusal(edited(repeat))
 
 
 def test_a_forged_input_shape_is_counted(edited: Edited) -> None:
