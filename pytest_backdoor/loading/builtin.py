@@ -29,6 +29,7 @@ LAYERS = frozenset(
     UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
     """.split()
 )
+APPLICATION_LAYERS = frozenset({"CustomScaleLayer", "LayerScale", "StochasticDepth"})  # ConvNeXt, Inception-ResNet
 MODELS = frozenset({"Functional", "Model", "Sequential"})
 POLICIES = frozenset(
     """
@@ -92,6 +93,8 @@ def is_builtin_class(module: str | None, name: str) -> bool:
     room = keras_room(module)
     if room == "layers":
         return name in LAYERS
+    if room == "applications":
+        return name in APPLICATION_LAYERS
     if room == "models":
         return name in MODELS
     return room in OBJECTS and name[:1].isupper()  # a capital: the functions beside the classes are not meant here

@@ -126,7 +126,7 @@ def _refuse_class(node: Node, name: str, module: str | None, layer: str) -> None
     if not is_builtin_class(module, name) or registered not in (None, name):
         if module is None or module in OPERATIONS:
             raise _unknown(layer, name)
-        raise _custom(layer, registered if isinstance(registered, str) else f"{module}.{name}")
+        raise _custom(layer, f"{module}.{name}" if registered in (None, name) else str(registered))
     config = node.get("config")
     if name in LOOKUPS and isinstance(config, dict) and isinstance(config.get("vocabulary"), str):
         raise UnsafeModelError(

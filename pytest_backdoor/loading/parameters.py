@@ -142,6 +142,10 @@ def _grouped_attention(config: Node, shape: Shape) -> int:
     return _size(config.get("num_query_heads")) * _size(config.get("head_dim")) * _size(shape[-1:])
 
 
+def _layer_scale(config: Node, shape: Shape) -> int:
+    return _size(config.get("projection_dim"))
+
+
 def _normalization(config: Node, shape: Shape) -> int:
     axis = config.get("axis", -1)
     axes = [a for a in (axis if isinstance(axis, list) else [axis]) if isinstance(a, int) and -len(shape) <= a]
@@ -161,6 +165,7 @@ COUNTS: dict[str, Callable[[Node, Shape], int]] = {
     "ReversibleEmbedding": _embedding,
     "MultiHeadAttention": _attention,
     "GroupQueryAttention": _grouped_attention,
+    "LayerScale": _layer_scale,
     "PReLU": _slopes,
     **dict.fromkeys(("LSTM", "LSTMCell", "GRU", "GRUCell", "SimpleRNN", "SimpleRNNCell"), _recurrent),
     **{
@@ -174,4 +179,4 @@ COUNTS: dict[str, Callable[[Node, Shape], int]] = {
     **{f"ConvLSTM{n}D": _convolution_lstm for n in "123"},
     **{f"{kind}Normalization": _normalization for kind in ("Batch", "Group", "Layer", "RMS", "")},
 }
-SHAPED = COUNTS.keys() - {"Embedding", "ReversibleEmbedding", "Normalization"}  # these need no shape to count or build
+SHAPED = COUNTS.keys() - {"Embedding", "LayerScale", "Normalization", "ReversibleEmbedding"}  # these state their own

@@ -91,6 +91,7 @@ def test_an_h5_file_of_a_functional_model_states_its_shapes_in_the_inputs() -> N
         ("EinsumDense", {"equation": "abc,cd->abd", "output_shape": [None, 5]}, [None, 4, 3], 3 * 5),
         ("EinsumDense", {"equation": "ab,b->ab", "output_shape": 3}, [None, 3], 3),
         ("EinsumDense", {"equation": "ab,ac->bc", "output_shape": 5}, [None, 3], 5),
+        ("LayerScale", {"projection_dim": 6}, [None, 8, 8, 6], 6),
         ("Embedding", {"input_dim": 10, "output_dim": 4}, [], 40),
         ("LSTM", {"units": 5}, [None, 7, 3], 5 * (5 + 3)),
         ("GRU", {"units": 5, "stateful": True}, [100, 7, 3], 5 * (5 + 3 + 100)),
