@@ -45,6 +45,9 @@ CODE = {
     "TorchModuleWrapper": "unpickles a PyTorch module, which can run code",
     "JaxLayer": "calls Python functions that the file names",
     "FlaxLayer": "calls Python methods that the file names",
+    "__typespec__": "is rebuilt by a TensorFlow class that the file names",
+    "TypeSpec": "is rebuilt by a TensorFlow class that the file names",
+    "CompositeTensor": "is rebuilt by a TensorFlow class that the file names",
 }
 LOOKUPS = frozenset({"IndexLookup", "IntegerLookup", "StringLookup", "TextVectorization"})
 

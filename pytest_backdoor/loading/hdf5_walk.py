@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import h5py
@@ -68,7 +69,8 @@ def _elements(dataset: h5py.Dataset) -> int:
             f"the HDF5 dataset {dataset.name!r} does not hold numbers. Received: {dataset.dtype}. {AGAIN}"
         )
     elements = int(dataset.size or 0)  # None: an empty dataset
-    declared, stored = elements * dataset.dtype.itemsize, dataset.id.get_storage_size()
+    largest = max(elements, math.prod(dataset.chunks or (0,)))  # a chunk is unpacked whole, however little is used
+    declared, stored = largest * dataset.dtype.itemsize, dataset.id.get_storage_size()
     if declared > max(SMALL, EXPANSION * stored):
         raise UnsafeModelError(
             f"the HDF5 dataset {dataset.name!r} declares {declared:,} bytes but stores {stored:,}; loading it could "

@@ -18,6 +18,7 @@ from pytest_backdoor.loading.config_walk import REBUILD, Node, nodes
 ALLOWANCE = 10  # times the stored weights
 FLOOR = 1_000_000  # weights, 4 MB: never worth refusing
 LARGEST = 10**18  # above this a size is only "too large"; keeps the arithmetic and the message short
+TENSOR = "__keras_tensor__"  # how Keras writes an input that another layer gives
 
 Shape = list[Any]
 
@@ -43,6 +44,18 @@ def refuse_unshaped(config: object) -> None:
                 f"a {node['class_name']} without a build_config. Build the model on its input and save it again, or "
                 f"{REBUILD[0].lower()}{REBUILD[1:]}"
             )
+
+
+def refuse_computed(config: object) -> None:
+    """Raises UnsafeModelError for a call without a tensor as input: Keras would compute it while loading."""
+    for node, layer in nodes(config):
+        calls = node.get("inbound_nodes")
+        for call in calls if isinstance(calls, list) else []:
+            if isinstance(call, dict) and not any(child.get("class_name") == TENSOR for child, _ in nodes(call)):
+                raise UnsafeModelError(
+                    f"{layer} is called without an input of the model, so it would be computed while loading, in "
+                    f"memory that cannot be bounded. Received: a {node.get('class_name')} of constants. {REBUILD}"
+                )
 
 
 def declared(node: Node) -> int:
@@ -104,8 +117,9 @@ def _einsum_dense(config: Node, shape: Shape) -> int:
     return rows if inputs[-1:] == outputs[-1:] else rows * columns
 
 
-def _embedding(config: Node, shape: Shape) -> int:
-    return _size(config.get("input_dim")) * _size(config.get("output_dim"))
+def _product(*keys: str) -> Callable[[Node, Shape], int]:
+    """Counts the product of these sizes, whatever the input's shape."""
+    return lambda config, _: _size([config.get(key) for key in keys])
 
 
 def _recurrent(config: Node, shape: Shape) -> int:
@@ -142,10 +156,6 @@ def _grouped_attention(config: Node, shape: Shape) -> int:
     return _size(config.get("num_query_heads")) * _size(config.get("head_dim")) * _size(shape[-1:])
 
 
-def _layer_scale(config: Node, shape: Shape) -> int:
-    return _size(config.get("projection_dim"))
-
-
 def _normalization(config: Node, shape: Shape) -> int:
     axis = config.get("axis", -1)
     axes = [a for a in (axis if isinstance(axis, list) else [axis]) if isinstance(a, int) and -len(shape) <= a]
@@ -161,11 +171,13 @@ def _slopes(config: Node, shape: Shape) -> int:
 COUNTS: dict[str, Callable[[Node, Shape], int]] = {
     "Dense": _dense,
     "EinsumDense": _einsum_dense,
-    "Embedding": _embedding,
-    "ReversibleEmbedding": _embedding,
+    "Embedding": _product("input_dim", "output_dim"),
+    "ReversibleEmbedding": _product("input_dim", "output_dim"),
+    "LayerScale": _product("projection_dim"),
+    "STFTSpectrogram": _product("frame_length", "fft_length"),
+    "MelSpectrogram": _product("num_mel_bins", "fft_length"),  # a matrix that no file stores; honest ones are small
     "MultiHeadAttention": _attention,
     "GroupQueryAttention": _grouped_attention,
-    "LayerScale": _layer_scale,
     "PReLU": _slopes,
     **dict.fromkeys(("LSTM", "LSTMCell", "GRU", "GRUCell", "SimpleRNN", "SimpleRNNCell"), _recurrent),
     **{
@@ -179,4 +191,11 @@ COUNTS: dict[str, Callable[[Node, Shape], int]] = {
     **{f"ConvLSTM{n}D": _convolution_lstm for n in "123"},
     **{f"{kind}Normalization": _normalization for kind in ("Batch", "Group", "Layer", "RMS", "")},
 }
-SHAPED = COUNTS.keys() - {"Embedding", "LayerScale", "Normalization", "ReversibleEmbedding"}  # these state their own
+SHAPED = COUNTS.keys() - {  # these are counted without a shape
+    "Embedding",
+    "LayerScale",
+    "MelSpectrogram",
+    "Normalization",
+    "ReversibleEmbedding",
+    "STFTSpectrogram",
+}

@@ -14,7 +14,7 @@ from pytest_backdoor.errors import BackdoorError, UnreadableModelError
 from pytest_backdoor.loading import archive
 from pytest_backdoor.loading.config_walk import ADDRESS, refuse_unsafe
 from pytest_backdoor.loading.hdf5_walk import count_elements
-from pytest_backdoor.loading.parameters import refuse_oversized, refuse_unshaped
+from pytest_backdoor.loading.parameters import refuse_computed, refuse_oversized, refuse_unshaped
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 ZIP, HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
@@ -61,11 +61,14 @@ def _refuse_wrong_file(path: Path) -> None:
 
 def _first_bytes(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            raise UnreadableModelError("this is a folder or a device, not a file. Give the path of a model file.")
         with path.open("rb") as file:
             return file.read(len(HDF5))
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UnreadableModelError(
-            f"the file cannot be opened. Received: {error.strerror}. Give the path of a model file."
+            f"the file cannot be opened. Received: {reason}. Give the path of a model file."
         ) from error
 
 
@@ -77,6 +80,7 @@ def _check_keras(path: Path) -> None:
     config = config | {"compile_config": None}
     stored, _ = _read_hdf5(io.BytesIO(parts.weights))
     refuse_unsafe(config)
+    refuse_computed(config)
     refuse_unshaped(config)
     refuse_oversized(config, stored)
 
@@ -91,6 +95,7 @@ def _check_hdf5(path: Path) -> None:
     _refuse_other_keras(attributes["keras_version"])
     config = _parse(attributes["model_config"], "model_config")
     refuse_unsafe(config)
+    refuse_computed(config)
     refuse_oversized(config, stored)
 
 

@@ -50,6 +50,10 @@ def squeezed(file: h5py.File) -> None:
     file.create_dataset("evil", data=np.zeros(4_000_000, "f4"), compression="gzip")
 
 
+def giant_chunk(file: h5py.File) -> None:
+    file.create_dataset("evil", data=np.zeros(3, "f4"), maxshape=(None,), chunks=(1_000_000,), compression="gzip")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -62,6 +66,7 @@ def squeezed(file: h5py.File) -> None:
         (virtual_dataset, "the HDF5 dataset '/evil' keeps its numbers in another file. Received: a virtual dataset."),
         (foreign_filter, "the HDF5 dataset '/evil' needs a filter that is loaded from outside. Received: filter 5."),
         (never_written, "the HDF5 dataset '/evil' declares 400,000,000 bytes but stores 0;"),
+        (giant_chunk, "the HDF5 dataset '/evil' declares 4,000,000 bytes but stores"),
         (squeezed, "the HDF5 dataset '/evil' declares 16,000,000 bytes but stores"),
     ],
 )

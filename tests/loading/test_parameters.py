@@ -68,6 +68,19 @@ def test_a_layer_that_hides_its_input_shape_is_refused(build_config: object, edi
     assert "Received: a Dense without a build_config." in message
 
 
+def test_an_operation_on_constants_is_refused_because_loading_would_compute_it(edited: Edited) -> None:
+    tile = {
+        "module": "keras.src.ops.numpy",
+        "class_name": "Tile",
+        "config": {"name": "bomb", "repeats": 10**12},
+        "registered_name": "Tile",
+        "inbound_nodes": [{"args": [[0.0]], "kwargs": {}}],
+    }
+    message = refusal(edited(lambda config: config["config"]["layers"].append(tile)))
+    assert message.startswith("layer 'bomb' is called without an input of the model, so it would be computed while")
+    assert "Received: a Tile of constants." in message
+
+
 def test_an_h5_file_that_declares_too_much_is_refused(edited_h5: Callable[..., Path]) -> None:
     def grow(file: h5py.File) -> None:
         config = json.loads(file.attrs["model_config"])
@@ -91,6 +104,7 @@ def test_an_h5_file_of_a_functional_model_states_its_shapes_in_the_inputs() -> N
         ("EinsumDense", {"equation": "abc,cd->abd", "output_shape": [None, 5]}, [None, 4, 3], 3 * 5),
         ("EinsumDense", {"equation": "ab,b->ab", "output_shape": 3}, [None, 3], 3),
         ("EinsumDense", {"equation": "ab,ac->bc", "output_shape": 5}, [None, 3], 5),
+        ("STFTSpectrogram", {"frame_length": 256, "fft_length": 512}, [], 256 * 512),
         ("LayerScale", {"projection_dim": 6}, [None, 8, 8, 6], 6),
         ("Embedding", {"input_dim": 10, "output_dim": 4}, [], 40),
         ("LSTM", {"units": 5}, [None, 7, 3], 5 * (5 + 3)),

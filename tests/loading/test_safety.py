@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -75,7 +76,16 @@ def test_a_missing_file_is_named_as_such(tmp_path: Path) -> None:
 
 def test_a_folder_is_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "folder.keras").mkdir()
-    assert "Received: Is a directory" in complaint(tmp_path / "folder.keras")
+    assert complaint(tmp_path / "folder.keras").startswith("this is a folder or a device, not a file.")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.keras")
+    assert complaint(tmp_path / "pipe.keras").startswith("this is a folder or a device, not a file.")
+
+
+def test_a_path_with_a_null_byte_is_refused() -> None:
+    assert "Received: embedded null byte" in complaint(Path("a\0b.keras"))
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model", "model.KERAS"])
