@@ -33,7 +33,8 @@ def test_a_small_file_that_declares_400_million_units_is_refused(edited: Edited)
     message = refusal(path)
     assert message.startswith("the configuration declares at least 2,400,000,100 weights")
     assert "of which layer 'head' has 2,400,000,000, but the file stores " in message
-    assert message.endswith("loading it could exhaust the memory. Save the model again from its source.")
+    assert "loading it could exhaust the memory. Save the model again from its source or, if you trust" in message
+    assert message.endswith("load it yourself and give the model object to assert_no_backdoor.")
 
 
 @pytest.mark.parametrize("units", [4e8, 10**300, [10**9, 10**9]])
