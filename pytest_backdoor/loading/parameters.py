@@ -31,8 +31,8 @@ def refuse_oversized(config: object, stored: int) -> None:
         size, layer = max(sizes)
         raise UnsafeModelError(
             f"the configuration declares at least {total:,} weights, of which {layer} has {size:,}, but the file "
-            f"stores {stored:,}; loading it could exhaust the memory. Save the model again from its source or, if you trust "
-            "the file, load it yourself and give the model object to assert_no_backdoor."
+            f"stores {stored:,}; loading it could exhaust the memory. Save the model again from its source or, if you "
+            "trust the file, load it yourself and give the model object to assert_no_backdoor."
         )
 
 
