@@ -1,0 +1,37 @@
+"""Loads a ``.keras`` or ``.h5`` file with Keras, once the static check has found nothing in it that could run."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_backdoor.errors import UnreadableModelError
+from pytest_backdoor.loading import safety
+
+if TYPE_CHECKING:
+    import keras
+
+
+def load(path: Path) -> keras.Model:
+    """The model in the file, not compiled; raises UnreadableModelError or UnsafeModelError."""
+    safety.check(path)
+    import keras
+
+    try:
+        # Under `-W error` a warning of Keras, about which the reader can do nothing, would make the file unreadable.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever a damaged configuration leads to
+        raise UnreadableModelError(
+            f"{path}: Keras {keras.__version__} cannot load the model. Received: {_reason(error)}. Save it again "
+            f"with this Keras, or load it yourself and give the model object to assert_no_backdoor."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what went wrong innermost: Keras wraps an error once for each model around the layer."""
+    innermost = str(error).rpartition("Exception encountered:")[2].strip()
+    line = innermost.splitlines()[0].strip() if innermost else type(error).__name__
+    return f"{line[:297]}..." if len(line) > 300 else line.rstrip(".")

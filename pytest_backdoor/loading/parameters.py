@@ -1,0 +1,202 @@
+"""How many weights a configuration declares, so that a small file cannot ask for a large memory.
+
+Keras allocates a layer's weights from its configuration before it looks at the stored ones: an 11.7 KB file that holds
+``Dense(units=400_000_000)`` asks for 12.8 GB. Each count here is at most the true one, so an honest file stays below
+what it stores; the factor in ``ALLOWANCE`` is for layers that several nested models share. It bounds what a layer
+states about itself. An .h5 file states no input shapes for a Sequential model, where only the layers' own sizes count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeGuard
+
+from pytest_backdoor.errors import UnsafeModelError
+from pytest_backdoor.loading.config_walk import REBUILD, Node, nodes
+
+ALLOWANCE = 10  # times the stored weights
+FLOOR = 1_000_000  # weights, 4 MB: never worth refusing
+LARGEST = 10**18  # above this a size is only "too large"; keeps the arithmetic and the message short
+TENSOR = "__keras_tensor__"  # how Keras writes an input that another layer gives
+
+Shape = list[Any]
+
+
+def refuse_oversized(config: object, stored: int) -> None:
+    """Raises UnsafeModelError where the configuration declares far more weights than the file stores."""
+    sizes = [(declared(node), layer) for node, layer in nodes(config)]
+    total = sum(size for size, _ in sizes)
+    if total > ALLOWANCE * stored + FLOOR:
+        size, layer = max(sizes)
+        raise UnsafeModelError(
+            f"the configuration declares at least {total:,} weights, of which {layer} has {size:,}, but the file "
+            f"stores {stored:,}; loading it could exhaust the memory. Save the model again from its source or, if you "
+            "trust the file, load it yourself and give the model object to assert_no_backdoor."
+        )
+
+
+def refuse_unshaped(config: object) -> None:
+    """Raises UnsafeModelError for a layer with weights that does not state the input shape it was built for."""
+    for node, layer in nodes(config):
+        if node.get("class_name") in SHAPED and not _shapes(node.get("build_config")):
+            raise UnsafeModelError(
+                f"{layer} does not state the input shape it was built for, so its memory cannot be bounded. Received: "
+                f"a {node['class_name']} without a build_config. Build the model on its input and save it again, or "
+                f"{REBUILD[0].lower()}{REBUILD[1:]}"
+            )
+
+
+def refuse_computed(config: object) -> None:
+    """Raises UnsafeModelError for a call without a tensor as input: Keras would compute it while loading."""
+    for node, layer in nodes(config):
+        calls = node.get("inbound_nodes")
+        for call in calls if isinstance(calls, list) else []:
+            if isinstance(call, dict) and not any(child.get("class_name") == TENSOR for child, _ in nodes(call)):
+                raise UnsafeModelError(
+                    f"{layer} is called without an input of the model, so it would be computed while loading, in "
+                    f"memory that cannot be bounded. Received: a {node.get('class_name')} of constants. {REBUILD}"
+                )
+
+
+def declared(node: Node) -> int:
+    """The weights that a layer declares, at least; 0 for anything else."""
+    count = COUNTS.get(str(node.get("class_name")))
+    config = node.get("config")
+    if count is None or not isinstance(config, dict):
+        return 0
+    shapes = _shapes(node.get("build_config")) or _shapes(node.get("inbound_nodes"))
+    return min(LARGEST, max(count(config, shape) for shape in shapes or [[]]))
+
+
+def _shapes(node: object) -> list[Shape]:
+    """The non-empty shapes in a build_config or in inbound_nodes."""
+    return [shape for shape in _lists(node) if shape and all(size is None or _is_size(size) for size in shape)]
+
+
+def _lists(node: object) -> Iterator[Shape]:
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            yield node
+        children: Iterable[object] = node if isinstance(node, list) else node.values() if isinstance(node, dict) else ()
+        waiting += children
+
+
+def _is_size(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _size(value: object) -> int:
+    """The product of a size or of a list of sizes; anything else counts as 1."""
+    sizes = [int(size) for size in (value if isinstance(value, list) else [value]) if _is_size(size) and size > 0]
+    product = 1
+    for size in sizes:
+        product = min(LARGEST, product * size)
+    return product
+
+
+def _channels(config: Node, shape: Shape) -> int:
+    axis = 1 if config.get("data_format") == "channels_first" and len(shape) > 1 else -1
+    return _size(shape[axis:][:1])
+
+
+def _dense(config: Node, shape: Shape) -> int:
+    units, inputs = _size(config.get("units")), _size(shape[-1:])
+    rank = _size(config["lora_rank"]) if config.get("lora_rank") else 0
+    return units * inputs + rank * (units + inputs)
+
+
+def _einsum_dense(config: Node, shape: Shape) -> int:
+    """The kernel's share of the last input axis and of the last output axis: ``abc,cd->abd`` has c times d weights."""
+    inputs, _, rest = str(config.get("equation")).replace(" ", "").partition(",")
+    kernel, _, outputs = rest.partition("->")
+    output = config.get("output_shape")
+    rows = _size(shape[-1:]) if inputs[-1:] in kernel else 1
+    columns = _size(output[-1:] if isinstance(output, list) else output) if outputs[-1:] in kernel else 1
+    return rows if inputs[-1:] == outputs[-1:] else rows * columns
+
+
+def _product(*keys: str) -> Callable[[Node, Shape], int]:
+    """Counts the product of these sizes, whatever the input's shape."""
+    return lambda config, _: _size([config.get(key) for key in keys])
+
+
+def _recurrent(config: Node, shape: Shape) -> int:
+    batch = _size(shape[:1]) if config.get("stateful") else 0
+    units = _size(config.get("units"))
+    return units * (units + _size(shape[-1:]) + batch)
+
+
+def _convolution(config: Node, shape: Shape) -> int:
+    inputs = max(1, _channels(config, shape) // _size(config.get("groups")))
+    return _size(config.get("kernel_size")) * inputs * _size(config.get("filters"))
+
+
+def _depthwise(config: Node, shape: Shape) -> int:
+    return _size(config.get("kernel_size")) * _channels(config, shape) * _size(config.get("depth_multiplier"))
+
+
+def _separable(config: Node, shape: Shape) -> int:
+    pointwise = _channels(config, shape) * _size(config.get("depth_multiplier")) * _size(config.get("filters"))
+    return _depthwise(config, shape) + pointwise
+
+
+def _convolution_lstm(config: Node, shape: Shape) -> int:
+    filters = _size(config.get("filters"))
+    return _size(config.get("kernel_size")) * filters * (filters + _channels(config, shape))
+
+
+def _attention(config: Node, shape: Shape) -> int:
+    heads, outputs = _size(config.get("num_heads")), _size(config.get("output_shape"))
+    return heads * (_size(config.get("key_dim")) * _size(shape[-1:]) + _size(config.get("value_dim")) * outputs)
+
+
+def _grouped_attention(config: Node, shape: Shape) -> int:
+    return _size(config.get("num_query_heads")) * _size(config.get("head_dim")) * _size(shape[-1:])
+
+
+def _normalization(config: Node, shape: Shape) -> int:
+    axis = config.get("axis", -1)
+    axes = [a for a in (axis if isinstance(axis, list) else [axis]) if isinstance(a, int) and -len(shape) <= a]
+    return _size([shape[a] for a in axes if a < len(shape)])
+
+
+def _slopes(config: Node, shape: Shape) -> int:
+    shared = config.get("shared_axes") or []
+    shared_axes = shared if isinstance(shared, list) else [shared]
+    return _size([size for axis, size in enumerate(shape) if axis > 0 and axis not in shared_axes])
+
+
+COUNTS: dict[str, Callable[[Node, Shape], int]] = {
+    "Dense": _dense,
+    "EinsumDense": _einsum_dense,
+    "Embedding": _product("input_dim", "output_dim"),
+    "ReversibleEmbedding": _product("input_dim", "output_dim"),
+    "LayerScale": _product("projection_dim"),
+    "STFTSpectrogram": _product("frame_length", "fft_length"),
+    "MelSpectrogram": _product("num_mel_bins", "fft_length"),  # a matrix that no file stores; honest ones are small
+    "MultiHeadAttention": _attention,
+    "GroupQueryAttention": _grouped_attention,
+    "PReLU": _slopes,
+    **dict.fromkeys(("LSTM", "LSTMCell", "GRU", "GRUCell", "SimpleRNN", "SimpleRNNCell"), _recurrent),
+    **{
+        f"{conv}{n}D{kind}": _convolution
+        for conv in ("Conv", "Convolution")
+        for n in "123"
+        for kind in ("", "Transpose")
+    },
+    **{f"DepthwiseConv{n}D": _depthwise for n in "12"},
+    **{f"Separable{conv}{n}D": _separable for conv in ("Conv", "Convolution") for n in "12"},
+    **{f"ConvLSTM{n}D": _convolution_lstm for n in "123"},
+    **{f"{kind}Normalization": _normalization for kind in ("Batch", "Group", "Layer", "RMS", "")},
+}
+SHAPED = COUNTS.keys() - {  # these are counted without a shape
+    "Embedding",
+    "LayerScale",
+    "MelSpectrogram",
+    "Normalization",
+    "ReversibleEmbedding",
+    "STFTSpectrogram",
+}
