@@ -1,9 +1,10 @@
 """Trigger inversion over many arms: every class, free label maps, away from the true class, pairs of classes.
 
-After Wang et al. (Neural Cleanse, IEEE S&P 2019) with the scheduled arms of Shen et al. (K-Arm, arXiv:2102.05123). The
-free label map is what finds all-to-all backdoors, which a search per target class cannot see. The search *elsewhere*
-runs once more with the place of the found trigger forbidden: a planted patch is small in one place only, what a class
-is naturally sensitive to is about as small anywhere.
+After Wang et al. (Neural Cleanse, IEEE S&P 2019), with arms that compete for the budget as in Shen et al. (K-Arm,
+arXiv:2102.05123). The free label map is what finds all-to-all backdoors, which a search per target class cannot see.
+
+Arms that may win search once more *confined* to the window where their trigger was heaviest. A planted patch stays as
+small there; what a class is naturally sensitive to is a few cells all over the image and has no answer in one place.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from pytest_backdoor.contract import Sample
 from pytest_backdoor.search import optimiser
 from pytest_backdoor.search.arms import Arm, Pool, draw
 from pytest_backdoor.subject import Subject
-from pytest_backdoor.triggers import FAMILIES, Family
-from pytest_backdoor.triggers.patch import forbid
+from pytest_backdoor.triggers import FAMILIES
+from pytest_backdoor.triggers.patch import confine
 from pytest_backdoor.triggers.trigger import Trigger
 
 
@@ -27,10 +28,10 @@ from pytest_backdoor.triggers.trigger import Trigger
 class Settings:
     """Budget of the searches; images are per arm and step."""
 
-    survey_steps: int = 150  # for every arm of the patch family, so that sizes compare at equal budget
-    final_steps: int = 100  # more, for the arms that may win
-    faint_steps: int = 80  # for every arm of the additive family
-    finalists: int = 5  # target arms that may win
+    steps: int = 150  # of every arm of the patch family
+    faint_steps: int = 80  # of every arm of the additive family
+    confined_steps: int = 150
+    finalists: int = 6  # target arms that go to the confined search
     images: int = 24
     away_images: int = 32
     map_images: int = 4  # per source class
@@ -50,8 +51,7 @@ class Inversion:
 
     family: str
     arms: tuple[Arm, ...]
-    sizes: np.ndarray  # (arms,) at equal budget, NaN where no trigger met the level
-    final_sizes: np.ndarray  # (arms,) of the arms that may win, after more steps; NaN for the others
+    sizes: np.ndarray  # (arms,), NaN where no trigger met the level
     triggers: tuple[Trigger, ...]
     image_gradients: int
 
@@ -65,18 +65,14 @@ def universal(subject: Subject, family: str, seeds: Sample, settings: Settings, 
     arms = [Arm("target", settings.images, settings.level, target=label) for label in range(subject.num_classes)]
     arms += [Arm("map", settings.map_images, settings.map_level)] * settings.restarts
     arms += [Arm("away", settings.away_images, settings.level)]
-    if family == "patch":
-        return invert(subject, family, arms, seeds, settings.survey_steps, settings.final_steps, settings.finalists, rng)
-    return invert(subject, family, arms, seeds, settings.faint_steps, 0, settings.finalists, rng)
+    return invert(subject, family, arms, seeds, settings.steps if family == "patch" else settings.faint_steps, rng)
 
 
-def elsewhere(subject: Subject, found: Inversion, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
-    """The finalists of a patch search once more, as long, each with the place of its trigger forbidden."""
-    again = [arm for arm in range(len(found.arms)) if np.isfinite(found.final_sizes[arm])]
-    masks = np.stack([found.triggers[arm].arrays["mask"] for arm in again])
-    arms = [found.arms[arm] for arm in again]
-    steps = settings.survey_steps + settings.final_steps
-    return invert(subject, found.family, arms, seeds, steps, 0, len(arms), rng, forbidden=masks)
+def confined(subject: Subject, found: Inversion, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
+    """The arms of a patch search that may win, from fresh starts, each in the window where its trigger is heaviest."""
+    chosen = may_win(found, settings.finalists)
+    masks = np.stack([found.triggers[arm].arrays["mask"] for arm in chosen])
+    return invert(subject, "patch", [found.arms[arm] for arm in chosen], seeds, settings.confined_steps, rng, masks)
 
 
 def screen_pairs(subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
@@ -87,7 +83,7 @@ def screen_pairs(subject: Subject, seeds: Sample, settings: Settings, rng: np.ra
         for target in range(subject.num_classes)
         if source != target
     ]
-    return invert(subject, "patch", arms, seeds, settings.pair_steps, 0, len(arms), rng)
+    return invert(subject, "patch", arms, seeds, settings.pair_steps, rng)
 
 
 def refine_pairs(
@@ -96,7 +92,7 @@ def refine_pairs(
     """A longer search, from fresh starts, for the smallest pairs of the screening."""
     chosen = smallest(screened.sizes, np.arange(len(screened.arms)), settings.refined)
     arms = [replace(screened.arms[arm], images=settings.refine_images) for arm in chosen]
-    return invert(subject, "patch", arms, seeds, settings.refine_steps, 0, len(arms), rng)
+    return invert(subject, "patch", arms, seeds, settings.refine_steps, rng)
 
 
 def invert(
@@ -104,54 +100,33 @@ def invert(
     family_name: str,
     arms: Sequence[Arm],
     seeds: Sample,
-    survey_steps: int,
-    final_steps: int,
-    finalists: int,
+    steps: int,
     rng: np.random.Generator,
-    forbidden: np.ndarray | None = None,
+    masks: np.ndarray | None = None,
 ) -> Inversion:
-    """Runs all arms together for the survey, then those that may win for the final."""
+    """Runs all arms together, from fresh starts; masks ``(arms, height, width, 1)`` say where to confine them."""
     family = FAMILIES[family_name]
     step = optimiser.compile_step(subject, family, seeds.images)
     pool = Pool.of(seeds.labels, subject.num_classes)
     state = optimiser.begin(arms, family, subject.image_shape, rng)
-    if forbidden is not None:
-        state = state._replace(params=forbid(state.params, forbidden))
-    state, spent = _run(step, state, arms, pool, survey_steps, rng)
-    sizes, triggers = _sizes(state), optimiser.triggers(state, family)
-    alive = may_win(arms, sizes, finalists)
-    state, more = _run(step, optimiser.keep(state, alive), [arms[arm] for arm in alive], pool, final_steps, rng)
-    final_sizes = np.full(len(arms), np.nan)
-    final_sizes[alive] = _sizes(state)
-    for arm, trigger in zip(alive, optimiser.triggers(state, family), strict=True):
-        triggers[arm] = trigger
-    return Inversion(family.name, tuple(arms), sizes, final_sizes, tuple(triggers), spent + more)
+    if masks is not None:
+        state = state._replace(params=confine(state.params, masks))
+    spent = 0
+    for _ in range(steps):
+        batch = draw(arms, pool, rng)
+        state, spent = step(state, batch), spent + len(batch.image)
+    sizes = ops.convert_to_numpy(state.best_size).astype(float)
+    sizes[np.isinf(sizes)] = np.nan
+    return Inversion(family_name, tuple(arms), sizes, tuple(optimiser.triggers(state, family)), spent)
 
 
-def may_win(arms: Sequence[Arm], sizes: np.ndarray, finalists: int) -> np.ndarray:
-    """The smallest target arms, the smallest free label map, and the arm away from the true class."""
+def may_win(found: Inversion, finalists: int) -> np.ndarray:
+    """The smallest target arms or pairs, the smallest free label map, and the arm away from the true class."""
     limits = {"target": finalists, "map": 1, "away": 1}
-    goals = np.array([arm.goal for arm in arms])
-    chosen = [smallest(sizes, np.flatnonzero(goals == goal), limit) for goal, limit in limits.items()]
+    chosen = [smallest(found.sizes, found.of(goal), limit) for goal, limit in limits.items()]
     return np.sort(np.concatenate(chosen))
 
 
 def smallest(sizes: np.ndarray, among: np.ndarray, count: int) -> np.ndarray:
     """So many of the given arms, smallest size first; those without a trigger come last."""
     return among[np.argsort(np.where(np.isnan(sizes[among]), np.inf, sizes[among]), kind="stable")[:count]]
-
-
-def _run(
-    step: optimiser.Step, state: optimiser.State, arms: Sequence[Arm], pool: Pool, steps: int, rng: np.random.Generator
-) -> tuple[optimiser.State, int]:
-    """So many steps on freshly drawn images, and the image-gradients that they took."""
-    spent = 0
-    for _ in range(steps):
-        batch = draw(arms, pool, rng)
-        state, spent = step(state, batch), spent + len(batch.image)
-    return state, spent
-
-
-def _sizes(state: optimiser.State) -> np.ndarray:
-    sizes = ops.convert_to_numpy(state.best_size)
-    return np.where(np.isfinite(sizes), sizes, np.nan)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from keras import ops
-from scipy.ndimage import gaussian_filter
+from numpy.lib.stride_tricks import sliding_window_view
 
 from pytest_backdoor.triggers.family import Family, Params
 
@@ -35,17 +35,29 @@ def size(arrays: Params) -> Any:
     return ops.sum(arrays[0], axis=(1, 2, 3))
 
 
-def forbid(params: Params, masks: np.ndarray, share: float = 1 / 16) -> Params:
-    """The parameters with each arm's mask shut where the given mask ``(arms, height, width, 1)`` is heaviest.
+def confine(params: Params, masks: np.ndarray) -> Params:
+    """The parameters with each arm's mask shut outside the window where the given mask is heaviest.
 
-    ``share`` of the image is shut, around the mask too, because a trigger often works as well a pixel beside.
+    masks are ``(arms, height, width, 1)``; the window has a quarter of the image's height and width.
     """
-    blurred = gaussian_filter(masks.astype("float64"), (0, 1.5, 1.5, 0), mode="constant")
-    flat = blurred.reshape(len(masks), -1)
-    bound = np.sort(flat, axis=1)[:, -max(1, int(share * flat.shape[1]))]
-    closed = blurred >= np.maximum(bound, 1e-12)[:, None, None, None]
-    # At -50 the sigmoid has no gradient left, so Adam never opens the cell again.
-    return (np.where(closed, -50.0, params[0]).astype("float32"), *params[1:])
+    inside = np.stack([heaviest_window(mask[..., 0]) for mask in masks])[..., None]
+    # At -50 the sigmoid has no gradient left, so Adam never opens the cell again; inside it starts half open.
+    return (np.where(inside, params[0] + 2.0, -50.0).astype("float32"), *params[1:])
+
+
+def heaviest_window(mask: np.ndarray) -> np.ndarray:
+    """Where the mask ``(height, width)`` has the most mass within a quarter of its height and width, as booleans."""
+    height, width = window_shape(mask.shape)
+    mass = sliding_window_view(mask, (height, width)).sum((2, 3))
+    row, column = np.unravel_index(mass.argmax(), mass.shape)
+    inside = np.zeros(mask.shape, bool)
+    inside[row : row + height, column : column + width] = True
+    return inside
+
+
+def window_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of the window of an image of that height and width."""
+    return max(2, shape[0] // 4), max(2, shape[1] // 4)
 
 
 PATCH = Family("patch", ("mask", "pattern"), initial, arrays, apply, size, start_cost=1e-2)

@@ -1,0 +1,61 @@
+"""Minimising: the fewest cells of a found trigger that still do what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pytest_backdoor.triggers.trigger import Trigger
+
+TOLERANCE = 0.02  # success that the smaller trigger may lose
+GREEDY_CELLS = 40  # above so many cells, single ones are not tried
+
+Success = Callable[[Trigger], float]
+
+
+def minimise(trigger: Trigger, success: Success) -> Trigger:
+    """The smallest cut of the trigger whose success stays within 2 points, or the trigger itself if none does.
+
+    Cells are dropped from the weakest on, then one by one; a patch's mask becomes all or nothing where it keeps.
+    """
+    wanted = success(trigger) - TOLERANCE
+    strength = cell_strength(trigger)
+    order = np.argsort(-strength, axis=None, kind="stable")
+    kept = _fewest(trigger, order[: int(np.sum(strength > 0.01))], wanted, success)
+    if kept is None:
+        return trigger
+    if len(kept) <= GREEDY_CELLS:
+        for cell in kept[::-1]:  # weakest first; each try depends on the one before
+            fewer = kept[kept != cell]
+            if len(fewer) and success(restrict(trigger, fewer)) >= wanted:
+                kept = fewer
+    return restrict(trigger, kept)
+
+
+def cell_strength(trigger: Trigger) -> np.ndarray:
+    """How much the trigger changes each cell: ``(height, width)``, 0 to 1."""
+    if trigger.family == "patch":
+        return np.asarray(trigger.arrays["mask"][..., 0])
+    return np.asarray(np.abs(trigger.arrays["delta"]).max(-1))
+
+
+def restrict(trigger: Trigger, cells: np.ndarray) -> Trigger:
+    """The trigger on these cells only (flat indices), fully opaque there if it is a patch."""
+    chosen = np.zeros(cell_strength(trigger).shape, "float32")
+    chosen.flat[cells] = 1.0
+    if trigger.family == "patch":
+        pattern = trigger.arrays["pattern"] * chosen[..., None]
+        return Trigger("patch", {"mask": chosen[..., None], "pattern": pattern})
+    return Trigger(trigger.family, {"delta": trigger.arrays["delta"] * chosen[..., None]})
+
+
+def _fewest(trigger: Trigger, order: np.ndarray, wanted: float, success: Success) -> np.ndarray | None:
+    """The shortest beginning of the order, on a geometric grid, that reaches the wanted success."""
+    count = 1
+    while count < 1.3 * len(order):
+        cells = order[: min(count, len(order))]
+        if success(restrict(trigger, cells)) >= wanted:
+            return cells
+        count = max(count + 1, int(1.3 * count))
+    return None
