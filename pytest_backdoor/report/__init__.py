@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +40,7 @@ def check_formats(targets: Targets) -> None:
 
 def write_reports(targets: Targets, run: Run) -> list[str]:
     """Writes each report and returns what could not be written, and why."""
-    problems = (_attempt(path, lambda part, name=name: _render(part, name, run)) for name, path in targets)
+    problems = (_attempt(path, functools.partial(_render, name, run)) for name, path in targets)
     return [problem for problem in problems if problem]
 
 
@@ -60,32 +60,20 @@ def _save_trigger(finding: Finding, path: Path) -> tuple[Finding, str | None]:
     return (finding, problem) if problem else (dataclasses.replace(finding, trigger_path=path.as_posix()), None)
 
 
-def _render(part: Path, name: str, run: Run) -> None:
+def _render(name: str, run: Run, part: Path) -> None:
     text = importlib.import_module(FORMATS[name]).render(run)
     part.write_text(text, encoding="utf-8")
 
 
 def _attempt(path: Path, write: Callable[[Path], None]) -> str | None:
     """Lets ``write`` fill a file that then takes the path's name; returns the problem, if any."""
+    # Beside the path, because a rename is atomic within one file system; same suffix, because NumPy adds .npz otherwise.
+    part = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Same folder and same suffix: a rename is atomic within one file system, and NumPy adds .npz otherwise.
-        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=f".{path.stem}-", dir=path.parent)
-        os.close(handle)
+        write(part)
+        os.replace(part, path)
     except OSError as problem:
-        return f"{path}: {problem.strerror}"
-    try:
-        write(Path(name))
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp keeps its files from everybody else
-        os.replace(name, path)
-    except OSError as problem:
+        part.unlink(missing_ok=True)
         return f"{path}: {problem.strerror or problem}"
-    finally:
-        Path(name).unlink(missing_ok=True)
     return None
-
-
-def _umask() -> int:
-    mask = os.umask(0)  # there is no way to read it but to set it
-    os.umask(mask)
-    return mask
