@@ -12,6 +12,7 @@ import pytest
 
 from pytest_backdoor import options as option
 from pytest_backdoor.errors import BackdoorError, BackdoorFound
+from pytest_backdoor.report.words import visible
 
 PATTERNS = ("*.keras", "*.h5", "*.hdf5")
 WEIGHTS_ONLY = "*.weights.h5"
@@ -54,7 +55,11 @@ class ModelFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """The one item of the file."""
-        yield ModelItem.from_parent(self, name=ITEM)
+        # pytest prints a node id as it is, so a file name that would command the terminal is written out in it.
+        yield ModelItem.from_parent(self, name=ITEM, nodeid=visible(f"{self.nodeid}::{ITEM}"))
+
+    def __repr__(self) -> str:
+        return visible(super().__repr__())
 
 
 class ModelItem(pytest.Item):
@@ -81,10 +86,9 @@ class ModelItem(pytest.Item):
         """The report as plain text; pytest's traceback for what is not one of our reports."""
         if isinstance(excinfo.value, BackdoorFound | BackdoorError):
             return str(excinfo.value)
+        excinfo.traceback = excinfo.traceback.cut(path=__file__)  # pytest's own frames help nobody
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Where the item is and what its failure is headed with."""
-        from pytest_backdoor.report.words import visible
-
-        return self.path, None, visible(f"{self.model_name}::{self.name}")
+        return self.path, None, visible(self.model_name)

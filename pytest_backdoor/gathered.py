@@ -29,7 +29,7 @@ class Gathered:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Takes the results of a test once it is over."""
         if report.failed and report.nodeid.endswith(f"::{ITEM}"):
-            self.failed.setdefault(report.nodeid, report.longreprtext.rpartition("\n")[2])
+            self.failed.setdefault(report.nodeid, _first_line(report))
         # A worker that died, for lack of memory perhaps, leaves one report that belongs to no phase.
         if report.when == "teardown" or report.when not in PHASES:
             self._take(report)
@@ -59,3 +59,9 @@ class Gathered:
             self.waiting.pop(report.nodeid, None)
         self.results += results
         self.tool |= tool_in(report.user_properties)
+
+
+def _first_line(report: pytest.TestReport) -> str:
+    """What was raised, or how a worker died."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash else report.longrepr).partition("\n")[0]

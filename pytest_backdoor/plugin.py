@@ -100,7 +100,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     try:
         options = _options_of_item(item)
     except OptionError as problem:
-        pytest.fail(str(problem), pytrace=False)
+        raise _failure(str(problem)) from None
     CURRENT.set(dataclasses.replace(CURRENT.get(), options=options))
 
 
@@ -143,15 +143,14 @@ def backdoor_model(request: pytest.FixtureRequest, load_backdoor_model: Callable
     """The Keras model that ``@pytest.mark.backdoor(model=...)`` names, or each of the ini list backdoor_models."""
     path = _model_path(request)
     if path is None:
-        pytest.fail(
+        raise _failure(
             'backdoor_model: no model is named. Write backdoor_models = ["model.keras"] in the [tool.pytest] table'
-            ' or @pytest.mark.backdoor(model="model.keras") at the test.',
-            pytrace=False,
+            ' or @pytest.mark.backdoor(model="model.keras") at the test.'
         )
     try:
         return load_backdoor_model(path)
     except BackdoorError as problem:
-        pytest.fail(f"backdoor_model: {problem}", pytrace=False)
+        raise _failure(f"backdoor_model: {problem}") from None
 
 
 @pytest.fixture
@@ -163,7 +162,7 @@ def backdoor_seeds(request: pytest.FixtureRequest) -> Seeds:
     try:
         return as_seeds(seeds_for(_model_path(request), None, CURRENT.get().options))
     except BackdoorError as problem:
-        pytest.fail(f"backdoor_seeds: {problem}", pytrace=False)
+        raise _failure(f"backdoor_seeds: {problem}") from None
 
 
 @pytest.fixture
@@ -186,6 +185,11 @@ def backdoor_rng(request: pytest.FixtureRequest) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()))
 
 
+def _failure(text: str) -> BaseException:
+    """A failure that shows its text and no traceback, because the cause is not in the code."""
+    return pytest.fail.Exception(text, pytrace=False)
+
+
 def _options_of_run(config: pytest.Config) -> Options:
     """Ini keys over the defaults, flags over the ini keys."""
     ini = {name: config.getini(option.ini_key(name)) for name in option.SETTINGS}
@@ -200,7 +204,7 @@ def _options_of_item(item: pytest.Item) -> Options:
     options = item.config.stash[OPTIONS]
     for marker in reversed(list(item.iter_markers("backdoor"))):
         if marker.args:
-            raise OptionError(f"@pytest.mark.backdoor takes names only, got {marker.args[0]!r}. Write model=... .")
+            raise OptionError(f"@pytest.mark.backdoor takes names only, got {marker.args[0]!r}. Write model={marker.args[0]!r}.")
         arguments = {name: value for name, value in marker.kwargs.items() if name != "model"}
         options = option.with_arguments(options, arguments, "@pytest.mark.backdoor", item.config.rootpath)
     return options

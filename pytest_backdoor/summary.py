@@ -72,6 +72,7 @@ def _nothing(gathered: Gathered) -> str:
 def _outside(config: pytest.Config) -> list[str]:
     """The given paths that are not in the project of the current folder."""
     here = config.invocation_params.dir
-    trusted = config.rootpath if here.is_relative_to(config.rootpath) else here
+    # Without an ini file pytest's root is whatever holds all arguments, the strangers' included.
+    trusted = config.rootpath if config.inipath and here.is_relative_to(config.rootpath) else here
     paths = [(here / argument.partition("::")[0]).resolve() for argument in config.args]
     return [str(path) for path in paths if not path.is_relative_to(trusted.resolve())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -74,6 +75,7 @@ def _attempt(path: Path, write: Callable[[Path], None]) -> str | None:
         write(part)
         os.replace(part, path)
     except OSError as problem:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         return f"{path}: {problem.strerror or problem}"
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -32,8 +33,9 @@ def render(results: Sequence[ScanResult], colour: bool, pictures: bool) -> str:
         console.print(line)
     for result, finding in _found(ranked) if pictures else ():
         for line in _trigger(result, finding, colour):
-            console.print(Text("  ") + line)
-    return "\n".join(line.rstrip() for line in sink.getvalue().strip("\n").splitlines()) + "\n"
+            console.print(line)
+    stripped = "\n".join(line.rstrip() for line in sink.getvalue().splitlines())
+    return re.sub(r"\n{3,}", "\n\n", stripped).strip("\n") + "\n"
 
 
 def _console(sink: io.StringIO, colour: bool) -> Console:
@@ -91,6 +93,6 @@ def _trigger(result: ScanResult, finding: Finding, colour: bool) -> Iterator[Tex
     drawn = picture.read(Path(finding.trigger_path)) if finding.trigger_path else None
     if drawn is None:
         return
-    yield Text(f"{words.visible(result.path)}, {finding.kind} {words.classes(finding)}: {drawn.place}")
-    yield from picture.coloured(drawn) if colour else picture.shaded(drawn)
-    yield Text(f"saved in {finding.trigger_path}")
+    yield Text(f"\n{words.visible(result.path)}, {finding.kind} {words.classes(finding)}: {drawn.place}\n")
+    yield from (Text("  ") + row for row in (picture.coloured(drawn) if colour else picture.shaded(drawn)))
+    yield Text(f"\nsaved in {finding.trigger_path}")
