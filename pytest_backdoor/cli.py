@@ -14,12 +14,11 @@ from typing import NoReturn
 import pytest
 
 from pytest_backdoor import options as option
-from pytest_backdoor import tool
+from pytest_backdoor import plugin, tool
 from pytest_backdoor.collect import ModelFile, is_model_file
 from pytest_backdoor.errors import OptionError
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
-from pytest_backdoor.plugin import GATHERED
 
 CLEAN, BACKDOOR, NO_VERDICT, USAGE, NOTHING = 0, 1, 2, 4, 5
 EPILOG = (
@@ -35,7 +34,6 @@ HARDENED = (
     "-pno:unittest",
     "-pno:doctest",
     "-pno:cacheprovider",
-    "-ppytest_backdoor.plugin",
     "--backdoor-scan",
 )
 ENVIRONMENT = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
@@ -62,17 +60,21 @@ class Collection:
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Adds what the search for files had to say."""
-        self.gathered = session.config.stash[GATHERED]
+        self.gathered = session.config.stash[plugin.GATHERED]
         self.gathered.notes += self.found.notes
         self.gathered.problems += self.found.problems
 
     def pytest_collection(self, session: pytest.Session) -> bool:
         """The items of the files, in place of pytest's own."""
+        hook = session.config.hook
         files = [ModelFile.from_parent(session, path=path) for path in self.found.files]
-        session.items = [item for file in files for item in file.collect()]
-        session.config.hook.pytest_collection_modifyitems(session=session, config=session.config, items=session.items)
+        reports = [hook.pytest_make_collect_report(collector=file) for file in files]
+        for report in reports:
+            hook.pytest_collectreport(report=report)
+        session.items = [item for report in reports for item in report.result]
+        hook.pytest_collection_modifyitems(session=session, config=session.config, items=session.items)
         session.testscollected = len(session.items)
-        session.config.hook.pytest_collection_finish(session=session)
+        hook.pytest_collection_finish(session=session)
         return True
 
 
@@ -115,7 +117,7 @@ def scan(found: Found, options: Options, more: Sequence[str] = ()) -> int:
     reports = [f"{option.flag('report')}={name}:{path}" for name, path in options.report]
     flags = [*option.flags(options), *reports, f"--rootdir={_root(found)}"]
     with _sealed():
-        status = pytest.main([*HARDENED, *flags, *more], plugins=[collection])
+        status = pytest.main([*HARDENED, *flags, *more], plugins=[plugin, collection])
     return _exit_code(status, collection.gathered, options)
 
 

@@ -41,6 +41,7 @@ def show(terminal: pytest.TerminalReporter, gathered: Gathered, scanning: bool) 
     """The section, when there is something to say."""
     lines = _lines(gathered, scanning, terminal)
     if lines:
+        terminal.ensure_newline()
         terminal.section("backdoor")
         for line in lines:
             terminal.write_line(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from dataclasses import dataclass
@@ -73,5 +74,6 @@ class FakeModel:
 def pytest_configure(config):
     patch = pytest.MonkeyPatch()
     config.add_cleanup(patch.undo)
-    patch.setattr("pytest_backdoor.scan.scan", scan)
-    patch.setattr("pytest_backdoor.loading.keras_file.load", lambda path: FakeModel())
+    # Not by dotted text: pytester forgets modules that the package still has as attributes.
+    patch.setattr(importlib.import_module("pytest_backdoor.scan"), "scan", scan)
+    patch.setattr(importlib.import_module("pytest_backdoor.loading.keras_file"), "load", lambda path: FakeModel())
