@@ -204,7 +204,9 @@ def _options_of_item(item: pytest.Item) -> Options:
     options = item.config.stash[OPTIONS]
     for marker in reversed(list(item.iter_markers("backdoor"))):
         if marker.args:
-            raise OptionError(f"@pytest.mark.backdoor takes names only, got {marker.args[0]!r}. Write model={marker.args[0]!r}.")
+            raise OptionError(
+                f"@pytest.mark.backdoor takes names only, got {marker.args[0]!r}. Write model={marker.args[0]!r}."
+            )
         arguments = {name: value for name, value in marker.kwargs.items() if name != "model"}
         options = option.with_arguments(options, arguments, "@pytest.mark.backdoor", item.config.rootpath)
     return options
@@ -223,7 +225,7 @@ def _recorder(item: pytest.Item) -> Callable[[ScanResult], None]:
 def _named_model(node: pytest.Item) -> Path | None:
     """The model of the nearest marker that names one, relative to the root of the tests."""
     names = (marker.kwargs.get("model") for marker in node.iter_markers("backdoor"))
-    return next((node.config.rootpath / Path(name).expanduser() for name in names if name is not None), None)
+    return next((node.config.rootpath / name for name in names if name is not None), None)
 
 
 def _listed_models(config: pytest.Config) -> list[Path]:

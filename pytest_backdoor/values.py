@@ -77,7 +77,7 @@ def path(value: Any) -> Path | None:
     if value is None:
         return None
     if isinstance(value, str | os.PathLike) and str(value):
-        return Path(value).expanduser()
+        return _expanded(value)
     raise OptionError(f"expected a path, got {value!r}.")
 
 
@@ -98,6 +98,10 @@ def settings(value: Any) -> tuple[tuple[str, str], ...]:
 def reports(value: Any) -> tuple[tuple[str, Path], ...]:
     """Pairs of format and path from FORMAT:PATH texts or pairs."""
     return tuple(_report(entry) for entry in _listed(value))
+
+
+def _expanded(value: str | os.PathLike[str]) -> Path:
+    return Path(os.path.expanduser(value))  # pathlib's own raises for a user that is not there
 
 
 def _float(value: Any) -> float | None:
@@ -139,7 +143,7 @@ def _setting(entry: Any) -> tuple[str, str]:
 def _report(entry: Any) -> tuple[str, Path]:
     name, given, target = _halves(entry, ":")
     if given and name and target:
-        return name, Path(target).expanduser()
+        return name, _expanded(target)
     raise OptionError(f"expected FORMAT:PATH such as json:report.json, got {entry!r}.")
 
 

@@ -21,7 +21,9 @@ def models(pytester, monkeypatch):
     monkeypatch.delenv("CI", raising=False)
     # The entry point may or may not be installed where these tests run.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p pytest_backdoor.plugin -p fake_scan -p no:cacheprovider")
+    # These tests import the plugin before the run inside them does, which pytest warns about.
+    quiet = "-W 'ignore:Module already imported:pytest.PytestAssertRewriteWarning'"
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"-p pytest_backdoor.plugin -p fake_scan -p no:cacheprovider {quiet}")
 
     def make(*names):
         for name in names:

@@ -33,7 +33,9 @@ def finding(kind="all-to-one", target=7, source=None, mapping=None) -> Finding:
     rule = {"all-to-one": "BD301", "all-to-all": "BD302", "source-specific": "BD303"}[kind]
     evidence = (Evidence("transfer", 0.97, (0.93, 0.99)), Evidence("strip", 0.99))
     success = (0.97, 0.93, 0.99)
-    return Finding(rule, "patch", kind, target, source, mapping, 8 / 784, 8, success, 1e-6, evidence, None, FakeTrigger())
+    return Finding(
+        rule, "patch", kind, target, source, mapping, 8 / 784, 8, success, 1e-6, evidence, None, FakeTrigger()
+    )
 
 
 def answer(path: Path, name: str) -> ScanResult:

@@ -127,7 +127,9 @@ def test_a_failed_assertion_shows_the_users_line_and_the_report(models, pytester
 
 def test_options_come_from_argument_then_marker_then_flag_then_ini(models, pytester, asked):
     models("clean.keras")
-    pytester.makeini("[pytest]\nbackdoor_alpha = 0.1\nbackdoor_seed = 1\nbackdoor_profile = quick\nbackdoor_budget = 1h")
+    pytester.makeini(
+        "[pytest]\nbackdoor_alpha = 0.1\nbackdoor_seed = 1\nbackdoor_profile = quick\nbackdoor_budget = 1h"
+    )
     pytester.makepyfile(
         """
         import pytest
@@ -138,7 +140,9 @@ def test_options_come_from_argument_then_marker_then_flag_then_ini(models, pytes
             assert_no_backdoor("models/clean.keras", alpha=0.4)
         """
     )
-    pytester.runpytest("--backdoor-alpha=0.2", "--backdoor-seed=2", "--backdoor-profile=thorough").assert_outcomes(passed=1)
+    pytester.runpytest("--backdoor-alpha=0.2", "--backdoor-seed=2", "--backdoor-profile=thorough").assert_outcomes(
+        passed=1
+    )
     (entry,) = asked()
     assert (entry["alpha"], entry["seed"], entry["profile"], entry["budget"]) == (0.4, 3, "thorough", 3600.0)
 
@@ -179,7 +183,9 @@ def test_a_wrong_marker_fails_its_test_and_names_itself(models, pytester, marker
 def test_a_wrong_argument_says_what_was_received(models, pytester):
     pytester.makepyfile("def test_model(backdoor_scan): backdoor_scan('models/x.keras', profile='quik')")
     result = pytester.runpytest()
-    result.stdout.fnmatch_lines(["E *OptionError: profile: unknown profile 'quik'. Did you mean 'quick'? Choose from: *"])
+    result.stdout.fnmatch_lines(
+        ["E *OptionError: profile: unknown profile 'quik'. Did you mean 'quick'? Choose from: *"]
+    )
 
 
 def test_the_random_generator_depends_on_seed_and_test_only(models, pytester):
@@ -227,9 +233,7 @@ def test_a_model_that_cannot_be_loaded_fails_in_words(models, pytester):
             monkeypatch.setattr("pytest_backdoor.loading.keras_file.load", refuse)
         """
     )
-    pytester.makepyfile(
-        "import pytest\n@pytest.mark.backdoor(model='x.keras')\ndef test_model(backdoor_model): pass"
-    )
+    pytester.makepyfile("import pytest\n@pytest.mark.backdoor(model='x.keras')\ndef test_model(backdoor_model): pass")
     result = pytester.runpytest()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["backdoor_model: layer 'lambda_1' would run code"])

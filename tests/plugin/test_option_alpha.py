@@ -20,7 +20,9 @@ def test_the_rate_reaches_the_scan_header_and_failure(models, pytester, asked):
 def test_what_is_no_rate_is_wrong_usage(models, pytester, text):
     result = pytester.runpytest(f"--backdoor-alpha={text}")
     assert result.ret == 4
-    result.stderr.fnmatch_lines([f"ERROR: --backdoor-alpha: expected a number from 0 to 1, both excluded, got '{text}'."])
+    result.stderr.fnmatch_lines(
+        [f"ERROR: --backdoor-alpha: expected a number from 0 to 1, both excluded, got '{text}'."]
+    )
 
 
 def test_a_toml_number_is_read_natively(models, pytester, asked):

@@ -25,7 +25,9 @@ def test_an_unknown_format_is_wrong_usage_and_the_right_one_is_named(models, pyt
 def test_what_is_no_format_and_path_is_wrong_usage(models, pytester, text):
     result = pytester.runpytest(f"--backdoor-report={text}")
     assert result.ret == 4
-    result.stderr.fnmatch_lines([f"ERROR: --backdoor-report: expected FORMAT:PATH such as json:report.json, got '{text}'."])
+    result.stderr.fnmatch_lines(
+        [f"ERROR: --backdoor-report: expected FORMAT:PATH such as json:report.json, got '{text}'."]
+    )
 
 
 def test_a_report_that_cannot_be_written_is_said_and_the_run_does_not_pass(models, pytester):

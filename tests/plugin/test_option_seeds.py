@@ -1,5 +1,6 @@
 """--backdoor-seeds: clean images to search and confirm with."""
 
+
 def test_the_path_reaches_the_scan(models, pytester, asked):
     models("clean.keras")
     pytester.runpytest("--backdoor-scan", "models", "--backdoor-seeds=images/seeds.npz")

@@ -68,7 +68,10 @@ def test_a_mistake_of_ours_is_an_error_in_the_reports_too(models, pytester):
     result = pytester.runpytest("--backdoor-scan", "models", "--backdoor-report=json:report.json")
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(
-        ["*fake_scan.py:*: ZeroDivisionError", "*bug.keras: the scan itself failed: ZeroDivisionError: a mistake of ours"]
+        [
+            "*fake_scan.py:*: ZeroDivisionError",
+            "*bug.keras: the scan itself failed: ZeroDivisionError: a mistake of ours",
+        ]
     )
     result.stdout.no_fnmatch_line("*_pytest*")
     entries = json.loads((pytester.path / "report.json").read_text())["models"]
