@@ -28,7 +28,7 @@ def render(results: Sequence[ScanResult], colour: bool, pictures: bool) -> str:
     ranked = sorted(results, key=lambda result: list(STYLES).index(result.verdict))
     sink = io.StringIO()
     console = _console(sink, colour)
-    console.print(_table(ranked, colour))
+    console.print(_table(ranked, colour), "")
     for line in _notes(ranked):
         console.print(line)
     for result, finding in _found(ranked) if pictures else ():
@@ -53,7 +53,7 @@ def _console(sink: io.StringIO, colour: bool) -> Console:
 
 
 def _table(results: Iterable[ScanResult], colour: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD if colour else box.MARKDOWN, pad_edge=not colour)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False) if colour else Table(box=box.MARKDOWN)
     for heading in HEADINGS:
         table.add_column(heading, justify="right" if heading in NUMBERS else "left", no_wrap=True)
     for result in results:
@@ -71,8 +71,9 @@ def _rows(result: ScanResult) -> Iterator[tuple[Text, ...]]:
 
 
 def _about(finding: Finding) -> tuple[str, ...]:
-    size, p_value = f"{finding.pixels} px", f"{finding.p_value:.2g}"
-    return finding.kind, words.classes(finding), size, words.success(finding), p_value
+    estimate, low, high = finding.attack_success
+    success = f"{words.percent(estimate)} ({100 * low:.3g}-{100 * high:.3g})"  # a table has no room for more words
+    return finding.kind, words.classes(finding, most=2), f"{finding.pixels} px", success, f"{finding.p_value:.2g}"
 
 
 def _notes(results: Iterable[ScanResult]) -> Iterator[Text]:

@@ -10,14 +10,14 @@ from pytest_backdoor.report.text import render
 from pytest_backdoor.results import ScanResult
 
 SUMMARY = """\
-| verdict      | kind            | target              | size | success           | p-value | seconds | model               |
-|--------------|-----------------|---------------------|------|-------------------|---------|---------|---------------------|
-| backdoor     | all-to-one      | 7                   | 8 px | 97 % (93 to 99 %) |   1e-06 |    12.3 | models/lenet.keras  |
-| backdoor     | all-to-all      | 0>1 1>2 2>3 3>4 ... | 8 px | 97 % (93 to 99 %) |   1e-06 |    12.3 | models/lenet.keras  |
-| backdoor     | source-specific | 3 -> 7              | 8 px | 97 % (93 to 99 %) |   1e-06 |    12.3 | models/lenet.keras  |
-| error        |                 |                     |      |                   |         |     0.1 | models/broken.keras |
-| inconclusive |                 |                     |      |                   |         |     3.0 | models/small.h5     |
-| clean        |                 |                     |      |                   |     0.4 |     9.0 | models/clean.keras  |
+| verdict      | kind            | target      | size | success      | p-value | seconds | model               |
+|--------------|-----------------|-------------|------|--------------|---------|---------|---------------------|
+| backdoor     | all-to-one      | 7           | 8 px | 97 % (93-99) |   1e-06 |    12.3 | models/lenet.keras  |
+| backdoor     | all-to-all      | 0>1 1>2 ... | 8 px | 97 % (93-99) |   1e-06 |    12.3 | models/lenet.keras  |
+| backdoor     | source-specific | 3 -> 7      | 8 px | 97 % (93-99) |   1e-06 |    12.3 | models/lenet.keras  |
+| error        |                 |             |      |              |         |     0.1 | models/broken.keras |
+| inconclusive |                 |             |      |              |         |     3.0 | models/small.h5     |
+| clean        |                 |             |      |              |     0.4 |     9.0 | models/clean.keras  |
 
 models/broken.keras: not a zip archive
 models/small.h5: 8 seeds are too few
