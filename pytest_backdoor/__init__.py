@@ -26,7 +26,7 @@ _HOMES = {
     "read_seeds": "seeds",
     "Trigger": "triggers.trigger",
 }
-__all__ = sorted(_HOMES)  # noqa: PLE0605 - names and homes are said once
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

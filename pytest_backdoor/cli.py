@@ -48,7 +48,7 @@ class Found:
     problems: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # pytest keeps plugins in sets
 class Collection:
     """A pytest plugin that collects exactly these files, and keeps what the run gathered.
 

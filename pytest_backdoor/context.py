@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import ScanResult
@@ -18,7 +18,7 @@ def _keep_nothing(result: ScanResult) -> None:
 class Context:
     """The surroundings of one test; the defaults are those of a plain script."""
 
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
     record: Callable[[ScanResult], None] = _keep_nothing
     command: str | None = None  # repeats the test
 

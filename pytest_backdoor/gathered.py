@@ -14,7 +14,7 @@ from pytest_backdoor.results import ScanResult
 PHASES = {"setup", "call", "teardown"}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # pytest keeps plugins in sets
 class Gathered:
     """A pytest plugin that keeps every result, and what was found but not scanned."""
 

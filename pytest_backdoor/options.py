@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,83 +34,103 @@ class Setting:
     repeatable: bool = False
 
 
-def _option(default: Any, help: str, read: Callable[[Any], Any], metavar: str, **more: Any) -> Any:
-    return dataclasses.field(default=default, metadata={"setting": Setting(help, read, metavar, **more)})
+def _about(text: str, read: Callable[[Any], Any], metavar: str, **more: Any) -> dict[str, Setting]:
+    return {"setting": Setting(text, read, metavar, **more)}
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """How models are scanned; its values are checked when it is made, and OptionError says what is wrong."""
 
-    seeds: Path | None = _option(
-        None,
-        "clean images: an .npz with x and optionally y, or a folder with one sub-folder per class"
-        " (default: <model>.seeds.npz or seeds.npz beside the model)",
-        values.path,
-        "PATH",
-        anchor=lambda folder, value: value and folder / value,
+    seeds: Path | None = field(
+        default=None,
+        metadata=_about(
+            "clean images: an .npz with x and optionally y, or a folder with one sub-folder per class"
+            " (default: <model>.seeds.npz or seeds.npz beside the model)",
+            values.path,
+            "PATH",
+            anchor=lambda folder, value: value and folder / value,
+        ),
     )
-    profile: Profile = _option(
-        "standard",
-        "how hard to search: quick, standard or thorough (default: standard)",
-        values.choice("profile", "quick", "standard", "thorough"),
-        "NAME",
+    profile: Profile = field(
+        default="standard",
+        metadata=_about(
+            "how hard to search: quick, standard or thorough (default: standard)",
+            values.choice("profile", "quick", "standard", "thorough"),
+            "NAME",
+        ),
     )
-    budget: float | None = _option(
-        None,
-        "time for each model, such as 90s, 10m or 1h; a search that runs out of it is inconclusive (default: no limit)",
-        values.duration,
-        "TIME",
-        write=values.duration_text,
+    budget: float | None = field(
+        default=None,
+        metadata=_about(
+            "time for each model, such as 90s, 10m or 1h; running out of it is inconclusive (default: no limit)",
+            values.duration,
+            "TIME",
+            write=values.duration_text,
+        ),
     )
-    alpha: float = _option(
-        0.01,
-        "rate of false alarms per clean model (default: 0.01)",
-        values.number(0, 1, closed=False),
-        "RATE",
-        ini="float",
+    alpha: float = field(
+        default=0.01,
+        metadata=_about(
+            "rate of false alarms per clean model (default: 0.01)",
+            values.number(0, 1, closed=False),
+            "RATE",
+            ini="float",
+        ),
     )
-    seed: int = _option(0, "seed of every random choice (default: 0)", values.whole, "N", ini="int")
-    min_accuracy: float = _option(
-        0.5,
-        "accuracy on labelled seeds under which model and seeds do not belong together (default: 0.5)",
-        values.number(0, 1, closed=True),
-        "SHARE",
-        ini="float",
+    seed: int = field(
+        default=0, metadata=_about("seed of every random choice (default: 0)", values.whole, "N", ini="int")
     )
-    inconclusive: Inconclusive = _option(
-        "fail",
-        "what to do with a model without a verdict: fail, skip or warn (default: fail)",
-        values.choice("outcome", "fail", "skip", "warn"),
-        "OUTCOME",
+    min_accuracy: float = field(
+        default=0.5,
+        metadata=_about(
+            "accuracy on labelled seeds under which model and seeds do not belong together (default: 0.5)",
+            values.number(0, 1, closed=True),
+            "SHARE",
+            ini="float",
+        ),
     )
-    folder: Path = _option(
-        Path(".backdoor"),
-        "where found triggers are saved (default: .backdoor)",
-        values.some_path,
-        "FOLDER",
-        anchor=lambda folder, value: folder / value,
+    inconclusive: Inconclusive = field(
+        default="fail",
+        metadata=_about(
+            "what to do with a model without a verdict: fail, skip or warn (default: fail)",
+            values.choice("outcome", "fail", "skip", "warn"),
+            "OUTCOME",
+        ),
     )
-    set: tuple[tuple[str, str], ...] = _option(
-        (),
-        "a setting of one search or check, such as search.steps=300; may be repeated",
-        values.settings,
-        "KEY=VALUE",
-        ini="args",
-        write=lambda pairs: [f"{key}={value}" for key, value in pairs],
-        merge=lambda under, over: tuple((dict(under) | dict(over)).items()),
-        repeatable=True,
+    folder: Path = field(
+        default=Path(".backdoor"),
+        metadata=_about(
+            "where found triggers are saved (default: .backdoor)",
+            values.some_path,
+            "FOLDER",
+            anchor=lambda folder, value: folder / value,
+        ),
     )
-    report: tuple[tuple[str, Path], ...] = _option(
-        (),
-        "a report to write, such as json:report.json; may be repeated",
-        values.reports,
-        "FORMAT:PATH",
-        ini="args",
-        write=lambda pairs: [f"{name}:{path}" for name, path in pairs],
-        anchor=lambda folder, pairs: tuple((name, folder / path) for name, path in pairs),
-        per_model=False,
-        repeatable=True,
+    set: tuple[tuple[str, str], ...] = field(
+        default=(),
+        metadata=_about(
+            "a setting of one search or check, such as search.steps=300; may be repeated",
+            values.settings,
+            "KEY=VALUE",
+            ini="args",
+            write=lambda pairs: [f"{key}={value}" for key, value in pairs],
+            merge=lambda under, over: tuple((dict(under) | dict(over)).items()),
+            repeatable=True,
+        ),
+    )
+    report: tuple[tuple[str, Path], ...] = field(
+        default=(),
+        metadata=_about(
+            "a report to write, such as json:report.json; may be repeated",
+            values.reports,
+            "FORMAT:PATH",
+            ini="args",
+            write=lambda pairs: [f"{name}:{path}" for name, path in pairs],
+            anchor=lambda folder, pairs: tuple((name, folder / path) for name, path in pairs),
+            per_model=False,
+            repeatable=True,
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -118,7 +138,7 @@ class Options:
             object.__setattr__(self, name, _read(setting, getattr(self, name), name))
 
 
-SETTINGS: Mapping[str, Setting] = {field.name: field.metadata["setting"] for field in dataclasses.fields(Options)}
+SETTINGS: Mapping[str, Setting] = {each.name: each.metadata["setting"] for each in dataclasses.fields(Options)}
 PER_MODEL = tuple(name for name, setting in SETTINGS.items() if setting.per_model)
 
 

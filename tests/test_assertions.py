@@ -49,7 +49,7 @@ def test_a_clean_model_gives_its_result(answers):
 def test_a_backdoor_is_a_failed_assertion(answers, tmp_path):
     answers("backdoor")
     (tmp_path / "model.keras").write_bytes(b"")
-    with pytest.raises(BackdoorFound, match="^BACKDOOR all-to-one, target class 7: ") as failure:
+    with pytest.raises(BackdoorFound, match=r"^BACKDOOR all-to-one, target class 7: ") as failure:
         assertions.assert_no_backdoor("model.keras", alpha=0.05)
     assert isinstance(failure.value, AssertionError)
     assert "  repeat   pytest-backdoor scan model.keras --alpha=0.05\n" in str(failure.value)
@@ -57,22 +57,22 @@ def test_a_backdoor_is_a_failed_assertion(answers, tmp_path):
 
 def test_an_error_is_no_failed_assertion(answers):
     answers("error", "the images are too large")
-    with pytest.raises(BackdoorError, match="^ERROR callable: the images are too large"):
+    with pytest.raises(BackdoorError, match=r"^ERROR callable: the images are too large"):
         assertions.assert_no_backdoor(abs)
 
 
 def test_no_verdict_raises_skips_or_warns(answers):
     answers("inconclusive", "out of time")
-    with pytest.raises(BackdoorError, match="^INCONCLUSIVE callable: out of time"):
+    with pytest.raises(BackdoorError, match=r"^INCONCLUSIVE callable: out of time"):
         assertions.assert_no_backdoor(abs)
-    with pytest.raises(pytest.skip.Exception, match="^INCONCLUSIVE callable: out of time$"):
+    with pytest.raises(pytest.skip.Exception, match=r"^INCONCLUSIVE callable: out of time$"):
         assertions.assert_no_backdoor(abs, inconclusive="skip")
-    with pytest.warns(UserWarning, match="^INCONCLUSIVE callable: out of time$"):
+    with pytest.warns(UserWarning, match=r"^INCONCLUSIVE callable: out of time$"):
         assertions.assert_no_backdoor(abs, inconclusive="warn")
 
 
 def test_a_wrong_option_is_refused_before_anything_is_scanned():
-    with pytest.raises(OptionError, match="unknown option 'alhpa'. Did you mean 'alpha'?"):
+    with pytest.raises(OptionError, match=r"unknown option 'alhpa'. Did you mean 'alpha'?"):
         assertions.assert_no_backdoor(abs, alhpa=0.05)
 
 
@@ -96,7 +96,7 @@ def test_more_success_can_be_allowed(measured, trigger):
 
 def test_too_few_seeds_to_tell_are_inconclusive(measured, trigger):
     measured(0.4, 0.05, 0.8)
-    with pytest.raises(BackdoorError, match="^INCONCLUSIVE the patch trigger: .* 10 % allowed; give more seeds"):
+    with pytest.raises(BackdoorError, match=r"^INCONCLUSIVE the patch trigger: .* 10 % allowed; give more seeds"):
         assertions.assert_trigger_inert(abs, trigger, seeds=[], target=7)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -105,7 +105,7 @@ def test_too_few_seeds_to_tell_are_inconclusive(measured, trigger):
 
 
 def test_a_trigger_needs_seeds(measured, trigger, tmp_path):
-    with pytest.raises(ContractError, match="^no seeds: none were given, and there is no <model>.seeds.npz"):
+    with pytest.raises(ContractError, match=r"^no seeds: none were given, and there is no <model>.seeds.npz"):
         assertions.assert_trigger_inert(tmp_path / "model.keras", trigger, target=7)
 
 
@@ -114,5 +114,5 @@ def test_an_unsafe_file_is_a_failed_assertion(monkeypatch):
         raise UnsafeModelError("layer 'lambda_1' would run code")
 
     monkeypatch.setattr(importlib.import_module("pytest_backdoor.loading.safety"), "check", refuse)
-    with pytest.raises(BackdoorFound, match="^UNSAFE m.keras: layer 'lambda_1' would run code$"):
+    with pytest.raises(BackdoorFound, match=r"^UNSAFE m.keras: layer 'lambda_1' would run code$"):
         assertions.assert_safe_to_load("m.keras")

@@ -68,7 +68,7 @@ def _render(name: str, run: Run, part: Path) -> None:
 
 def _attempt(path: Path, write: Callable[[Path], None]) -> str | None:
     """Lets ``write`` fill a file that then takes the path's name; returns the problem, if any."""
-    # Beside the path, because a rename is atomic within one file system; same suffix, because NumPy adds .npz otherwise.
+    # Beside the path, for a rename is atomic within one file system; same suffix, for NumPy adds .npz otherwise.
     part = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

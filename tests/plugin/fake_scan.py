@@ -59,10 +59,10 @@ def answer(path: Path, name: str) -> ScanResult:
     return ScanResult(name, sha256, "error", 0.1, error="not a zip archive")
 
 
-def scan(model, seeds=None, options=option.Options(), name=None) -> ScanResult:
+def scan(model, seeds=None, options=None, name=None) -> ScanResult:
     """Answers, and writes down beside the tests what it was asked."""
     path = Path(name or "callable")
-    asked = option.to_dict(options) | {"seeds": None if seeds is None else str(seeds), "name": name}
+    asked = option.to_dict(options or option.Options()) | {"seeds": None if seeds is None else str(seeds), "name": name}
     with open("asked.jsonl", "a", encoding="utf-8") as log:
         log.write(json.dumps(asked) + "\n")
     return answer(path, str(name))

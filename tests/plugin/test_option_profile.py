@@ -15,9 +15,7 @@ def test_a_misspelt_profile_is_wrong_usage_and_the_right_one_is_named(models, py
     result = pytester.runpytest("--backdoor-profile=quik")
     assert result.ret == 4
     result.stderr.fnmatch_lines(
-        [
-            "ERROR: --backdoor-profile: unknown profile 'quik'. Did you mean 'quick'? Choose from: quick, standard, thorough."
-        ]
+        ["ERROR: --backdoor-profile: unknown profile 'quik'. Did you mean 'quick'? Choose from: quick, *."]
     )
 
 

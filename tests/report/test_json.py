@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import samples
 
 from pytest_backdoor.errors import OptionError
 from pytest_backdoor.report import Run, check_formats, junit, save_triggers, write_reports
 from pytest_backdoor.report.json import render
 from pytest_backdoor.results import Evidence, from_dict
+from tests.report import samples
 
 RUN = Run(
     (samples.backdoor(samples.finding(path="t.npz")), samples.CLEAN),
@@ -58,7 +58,7 @@ def test_a_report_that_cannot_be_written_is_named_and_the_others_are_written(tmp
 
 
 def test_an_unknown_format_is_named():
-    with pytest.raises(OptionError, match="unknown report format 'yaml'. Choose from: json."):
+    with pytest.raises(OptionError, match=r"unknown report format 'yaml'. Choose from: json."):
         check_formats([("yaml", "x")])
 
 

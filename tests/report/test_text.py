@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-import samples
 
 from pytest_backdoor.report import picture, words
 from pytest_backdoor.report.failure import failure_text
 from pytest_backdoor.report.text import render
 from pytest_backdoor.results import ScanResult
+from tests.report import samples
 
 SUMMARY = """\
 | verdict      | kind            | target      | size | success      | p-value | seconds | model               |
