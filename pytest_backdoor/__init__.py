@@ -1,0 +1,39 @@
+"""Decides whether a Keras model carries a backdoor. The public names load on first use; importing this is cheap."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "assert_no_backdoor": "assertions",
+    "assert_safe_to_load": "assertions",
+    "assert_trigger_inert": "assertions",
+    "BackdoorError": "errors",
+    "BackdoorFound": "errors",
+    "ContractError": "errors",
+    "OptionError": "errors",
+    "OutOfScopeError": "errors",
+    "TriggerError": "errors",
+    "UnreadableModelError": "errors",
+    "UnsafeModelError": "errors",
+    "Options": "options",
+    "Evidence": "results",
+    "Finding": "results",
+    "ScanResult": "results",
+    "SeedsUsed": "results",
+    "Seeds": "seeds",
+    "read_seeds": "seeds",
+    "Trigger": "triggers.trigger",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

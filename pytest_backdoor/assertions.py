@@ -1,0 +1,154 @@
+"""Assertions about models: each runs, then raises BackdoorFound with a report; they work in and outside of pytest."""
+
+from __future__ import annotations
+
+import shlex
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_backdoor import options as option
+from pytest_backdoor.context import CURRENT
+from pytest_backdoor.errors import BackdoorError, BackdoorFound, ContractError, UnreadableModelError, UnsafeModelError
+from pytest_backdoor.options import Options
+from pytest_backdoor.origins import origin
+from pytest_backdoor.report import save_triggers, words
+from pytest_backdoor.report.failure import failure_text
+from pytest_backdoor.results import ScanResult
+
+if TYPE_CHECKING:
+    from pytest_backdoor.triggers.trigger import Trigger
+
+
+def assert_no_backdoor(model: Any, seeds: Any = None, **options: Any) -> ScanResult:
+    """The result of scanning the model, a path or a Keras model or a callable, when it is clean.
+
+    Raises BackdoorFound for a backdoor, BackdoorError when there is no verdict.
+    """
+    __tracebackhide__ = True
+    chosen = options_now(options)
+    result = examine(model, seeds, chosen)
+    settle(result, chosen)
+    return result
+
+
+def assert_trigger_inert(
+    model: Any,
+    trigger: Trigger | Path | str,
+    seeds: Any = None,
+    *,
+    target: int | None = None,
+    source: int | None = None,
+    mapping: dict[int, int] | None = None,
+    max_success: float = 0.1,
+    **options: Any,
+) -> None:
+    """Checks that a known trigger succeeds on at most ``max_success`` of the seeds.
+
+    Raises BackdoorFound when even the lower bound of its success is above that. When only the estimate is, the seeds
+    are too few to tell, which counts as inconclusive.
+    """
+    __tracebackhide__ = True
+    from pytest_backdoor.scan import trigger_success
+    from pytest_backdoor.triggers.trigger import Trigger
+
+    chosen = options_now(options)
+    known = trigger if isinstance(trigger, Trigger) else Trigger.load(trigger)
+    success = trigger_success(
+        model, known, seeds_for(model, seeds, chosen), target=target, source=source, mapping=mapping, options=chosen
+    )
+    estimate, low, high = success
+    name = trigger if isinstance(trigger, str | Path) else f"the {known.family} trigger"
+    measured = f"{words.percent(estimate)} (99 % interval {100 * low:.3g} to {words.percent(high)})"
+    allowed = f"{words.percent(max_success)} allowed"
+    if low > max_success:
+        raise BackdoorFound(f"BACKDOOR {name} works: success {measured}, {allowed}{_of(model)}")
+    if estimate > max_success:
+        _inconclusive(f"INCONCLUSIVE {name}: success {measured}, {allowed}; give more seeds{_of(model)}", chosen)
+
+
+def assert_safe_to_load(path: Path | str) -> None:
+    """Checks, without loading it, that a model file is whole and runs no code of its own; raises BackdoorFound."""
+    __tracebackhide__ = True
+    from pytest_backdoor.loading.safety import check
+
+    try:
+        check(Path(path))
+    except (UnsafeModelError, UnreadableModelError) as problem:
+        raise BackdoorFound(f"UNSAFE {words.visible(str(path))}: {problem}") from None
+
+
+def options_now(arguments: dict[str, Any]) -> Options:
+    """The options of the running test, or the defaults outside of one, under these arguments."""
+    return option.with_arguments(CURRENT.get().options, arguments)
+
+
+def seeds_for(model: Any, seeds: Any, options: Options) -> Any:
+    """The given seeds, else those of the options, else the file beside the model; raises ContractError."""
+    found = _seeds(model, seeds, options)
+    if found is None:
+        raise ContractError(
+            "no seeds: none were given, and there is no <model>.seeds.npz or seeds.npz beside the model."
+            f" Give clean images as seeds=, --backdoor-seeds or backdoor_seeds.{_of(model)}"
+        )
+    return found
+
+
+def examine(model: Any, seeds: Any, options: Options, name: str | None = None) -> ScanResult:
+    """The result of a scan, its triggers saved, kept for the reports of the run."""
+    from pytest_backdoor.scan import scan
+
+    path = origin(model)
+    shown = name or (None if path is None else str(path))
+    result = scan(model, _seeds(model, seeds, options), options=options, name=shown)
+    result = save_triggers(result, options.folder)
+    CURRENT.get().record(result)
+    return result
+
+
+def settle(result: ScanResult, options: Options) -> None:
+    """Does nothing for a clean model, raises for a backdoor or an error, and follows the option when inconclusive."""
+    __tracebackhide__ = True
+    if result.verdict == "clean":
+        return
+    text = failure_text(result, options.alpha, _command(result, options))
+    if result.verdict == "backdoor":
+        raise BackdoorFound(text)
+    if result.verdict == "error":
+        raise BackdoorError(text)
+    _inconclusive(text, options)
+
+
+def _inconclusive(text: str, options: Options) -> None:
+    """Fails, skips or warns, as the option says."""
+    __tracebackhide__ = True
+    if options.inconclusive == "fail":
+        raise BackdoorError(text)
+    first = text.partition("\n")[0]
+    if options.inconclusive == "warn":
+        warnings.warn(first, stacklevel=3)
+        return
+    import pytest
+
+    pytest.skip(first)
+
+
+def _command(result: ScanResult, options: Options) -> str | None:
+    """What repeats the scan: the running test, else the console script when there is a file to give it."""
+    command = CURRENT.get().command
+    if command is not None or not Path(result.path).is_file():
+        return command
+    return f"pytest-backdoor scan {shlex.join([result.path, *option.flags(options, '--')])}"
+
+
+def _seeds(model: Any, seeds: Any, options: Options) -> Any:
+    from pytest_backdoor.seeds import seeds_beside
+
+    chosen = options.seeds if seeds is None else seeds
+    path = origin(model)
+    return chosen if chosen is not None or path is None else seeds_beside(path)
+
+
+def _of(model: Any) -> str:
+    path = origin(model)
+    return "" if path is None else f"\n  model    {words.visible(str(path))}"

@@ -1,0 +1,207 @@
+"""The console script. ``pytest-backdoor scan`` looks at files from strangers: nothing beside them can run."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from pytest_backdoor import options as option
+from pytest_backdoor import plugin, tool
+from pytest_backdoor.collect import ModelFile, is_model_file
+from pytest_backdoor.errors import OptionError
+from pytest_backdoor.gathered import Gathered
+from pytest_backdoor.options import Options
+
+CLEAN, BACKDOOR, NO_VERDICT, USAGE, NOTHING = 0, 1, 2, 4, 5
+EPILOG = (
+    "exit code: 0 all clean, 1 a backdoor, 2 a model without a verdict (inconclusive or error), 4 wrong usage,"
+    " 5 nothing to scan"
+)
+# pytest reads settings, plugins, conftest.py, __init__.py and test files from what it collects. Each of these turns
+# one such door off; only together do they keep everything under the scanned paths from running.
+HARDENED = (
+    f"-c{os.devnull}",
+    "--noconftest",
+    "-pno:python",
+    "-pno:unittest",
+    "-pno:doctest",
+    "-pno:cacheprovider",
+    "--backdoor-scan",
+)
+ENVIRONMENT = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+
+
+@dataclass(slots=True)
+class Found:
+    """The model files under some paths, what was left out, and what could not be read."""
+
+    files: dict[Path, None] = field(default_factory=dict)  # a set in order
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)  # pytest keeps plugins in sets
+class Collection:
+    """A pytest plugin that collects exactly these files, and keeps what the run gathered.
+
+    pytest's own collection skips folders by name, follows links in circles and takes [ and :: in a path for syntax.
+    """
+
+    found: Found
+    gathered: Gathered = field(default_factory=Gathered)
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Adds what the search for files had to say."""
+        self.gathered = session.config.stash[plugin.GATHERED]
+        self.gathered.notes += self.found.notes
+        self.gathered.problems += self.found.problems
+
+    def pytest_collection(self, session: pytest.Session) -> bool:
+        """The items of the files, in place of pytest's own."""
+        hook = session.config.hook
+        files = [ModelFile.from_parent(session, path=path) for path in self.found.files]
+        reports = [hook.pytest_make_collect_report(collector=file) for file in files]
+        for report in reports:
+            hook.pytest_collectreport(report=report)
+        session.items = [item for report in reports for item in report.result]
+        hook.pytest_collection_modifyitems(session=session, config=session.config, items=session.items)
+        session.testscollected = len(session.items)
+        hook.pytest_collection_finish(session=session)
+        return True
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse ends with 2 on wrong usage, which here means a model without a verdict."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: error: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    try:
+        options = option.layered(Options(), option.parsed(given), lambda name: option.flag(name, "--"))
+        found = find([Path(path) for path in given.paths])
+    except OptionError as problem:
+        parser.error(str(problem))
+    return scan(found, options, _passed_on(given))
+
+
+def find(paths: Sequence[Path]) -> Found:
+    """The model files among the paths and in every folder under them; raises OptionError for a path that is not."""
+    found = Found()
+    for path in paths:
+        if path.is_dir():
+            _walk(path.resolve(), found)
+        elif path.is_file():
+            _add(path.parent.resolve() / path.name, found, named=True)
+        else:
+            raise OptionError(f"no such file or folder: {path}")
+    return found
+
+
+def scan(found: Found, options: Options, more: Sequence[str] = ()) -> int:
+    """Runs pytest on the files, and on nothing else, and returns the exit code of the scan."""
+    collection = Collection(found)
+    reports = [f"{option.flag('report')}={name}:{path}" for name, path in options.report]
+    flags = [*option.flags(options), *reports, f"--rootdir={_root(found)}"]
+    with _sealed():
+        status = pytest.main([*HARDENED, *flags, *more], plugins=[plugin, collection])
+    return _exit_code(status, collection.gathered, options)
+
+
+def _parser() -> _Parser:
+    parser = _Parser("pytest-backdoor", description="Decides whether Keras models carry a backdoor.", epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"{tool.NAME} {tool.version()}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser(
+        "scan",
+        help="scan model files, of strangers too",
+        description="Scans the model files (.keras, .h5, .hdf5) among the paths and in all folders under them."
+        " Nothing under the paths is run or imported.",
+        epilog=EPILOG,
+    )
+    command.add_argument("paths", nargs="+", metavar="PATH", help="a model file, or a folder to look through")
+    command.add_argument("-q", "--quiet", action="count", default=0, help="say less")
+    command.add_argument("-v", "--verbose", action="count", default=0, help="say more")
+    command.add_argument("--junitxml", metavar="PATH", help="write a JUnit XML report")
+    option.add_flags(command.add_argument, "--")
+    # The names that the same options have under pytest work too.
+    option.add_flags(command.add_argument, help=argparse.SUPPRESS)
+    return parser
+
+
+def _passed_on(given: argparse.Namespace) -> list[str]:
+    """pytest's own options."""
+    junit = [f"--junitxml={given.junitxml}"] if given.junitxml else []
+    return [*junit, *["-q"] * given.quiet, *["-v"] * given.verbose]
+
+
+def _walk(folder: Path, found: Found) -> None:
+    def unread(problem: OSError) -> None:
+        found.problems.append(f"folder not read: {problem.filename}: {problem.strerror}")
+
+    for parent, folders, names in os.walk(folder, onerror=unread):  # links to folders are not followed
+        folders.sort()
+        links = (Path(parent, name) for name in folders)
+        found.notes += [f"link to a folder, not followed: {link}" for link in links if link.is_symlink()]
+        for name in sorted(names):
+            _add(Path(parent, name), found, named=False)
+
+
+def _add(path: Path, found: Found, named: bool) -> None:
+    """Adds a model file; a file that the user named, or that only looks like a model, is noted instead."""
+    if not is_model_file(path):
+        found.notes += [f"not a model file by its name: {path}"] if named else []
+    elif path.is_file():
+        found.files[path] = None
+    else:
+        found.problems.append(f"not a regular file: {path}")  # a pipe, or a link to nothing
+
+
+def _root(found: Found) -> Path:
+    """The folder that node ids are relative to."""
+    try:
+        return Path(os.path.commonpath([path.parent for path in found.files]))
+    except ValueError:  # no files, or on several drives
+        return Path.cwd()
+
+
+@contextlib.contextmanager
+def _sealed() -> Iterator[None]:
+    """Neither environment nor current folder brings plugins, options or modules into the run."""
+    kept = {name: os.environ.pop(name) for name in ENVIRONMENT if name in os.environ}
+    path = sys.path.copy()
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    sys.path[:] = [entry for entry in path if entry]  # "" is the current folder
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
+        os.environ.update(kept)
+
+
+def _exit_code(status: int, gathered: Gathered, options: Options) -> int:
+    verdicts = {result.verdict for result in gathered.results}
+    if "backdoor" in verdicts:
+        return BACKDOOR
+    if status == pytest.ExitCode.USAGE_ERROR:
+        return USAGE
+    tolerated = {"clean"} if options.inconclusive == "fail" else {"clean", "inconclusive"}
+    if verdicts - tolerated or gathered.waiting or gathered.problems:
+        return NO_VERDICT
+    if not verdicts:
+        return NOTHING
+    return CLEAN if status == pytest.ExitCode.OK else NO_VERDICT

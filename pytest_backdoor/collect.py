@@ -1,0 +1,94 @@
+"""A model file becomes one pytest item, ``models/lenet.keras::backdoor``."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_backdoor import options as option
+from pytest_backdoor.errors import BackdoorError, BackdoorFound
+from pytest_backdoor.report.words import visible
+
+PATTERNS = ("*.keras", "*.h5", "*.hdf5")
+WEIGHTS_ONLY = "*.weights.h5"
+ITEM = "backdoor"
+
+
+def is_model_file(path: Path) -> bool:
+    """Whether the name is that of a model that Keras saves whole."""
+    name = Path(path.name.lower())
+    return any(name.match(pattern) for pattern in PATTERNS) and not name.match(WEIGHTS_ONLY)
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The model files in a folder and its sub-folders, sorted."""
+    return sorted(path for path in folder.rglob("*") if is_model_file(path) and path.is_file())
+
+
+def is_hardened(config: pytest.Config) -> bool:
+    """Whether this is ``pytest-backdoor scan``, which alone runs pytest without its Python collector."""
+    return not config.pluginmanager.hasplugin("python")
+
+
+def shown(path: Path, folder: Path) -> str:
+    """The path as a user standing in the folder would type it."""
+    return os.path.relpath(path, folder) if path.is_relative_to(folder) else str(path)
+
+
+def command(item: pytest.Item, options: option.Options) -> str:
+    """The command that repeats one item."""
+    path = shown(item.path, item.config.invocation_params.dir)
+    if is_hardened(item.config):
+        return shlex.join(["pytest-backdoor", "scan", path, *option.flags(options, "--")])
+    node_id = "::".join([path, *item.nodeid.split("::")[1:]])
+    scanning = ["--backdoor-scan"] if isinstance(item, ModelItem) else []
+    return shlex.join(["pytest", node_id, *scanning, *option.flags(options)])
+
+
+class ModelFile(pytest.File):
+    """One file that should hold a Keras model."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """The one item of the file."""
+        # pytest prints a node id as it is, so a file name that would command the terminal is written out in it.
+        yield ModelItem.from_parent(self, name=ITEM, nodeid=visible(f"{self.nodeid}::{ITEM}"))
+
+    def __repr__(self) -> str:
+        return visible(super().__repr__())
+
+
+class ModelItem(pytest.Item):
+    """The scan of one model file."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.add_marker("backdoor")
+
+    @property
+    def model_name(self) -> str:
+        """The file as the user would type it."""
+        return shown(self.path, self.config.invocation_params.dir)
+
+    def runtest(self) -> None:
+        """Scans; anything but a clean verdict raises, unless the options let an inconclusive one pass."""
+        from pytest_backdoor.assertions import examine, settle
+        from pytest_backdoor.context import CURRENT
+
+        options = CURRENT.get().options
+        settle(examine(self.path, None, options, name=self.model_name), options)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """The report as plain text; pytest's traceback for what is not one of our reports."""
+        if isinstance(excinfo.value, BackdoorFound | BackdoorError):
+            return str(excinfo.value)
+        excinfo.traceback = excinfo.traceback.cut(path=__file__)  # pytest's own frames help nobody
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Where the item is and what its failure is headed with."""
+        return self.path, None, visible(self.model_name)

@@ -1,0 +1,245 @@
+"""The pytest plugin: hooks and fixtures. It imports nothing heavy, because every pytest run imports it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_backdoor import options as option
+from pytest_backdoor.collect import ModelFile, command, is_model_file, model_files
+from pytest_backdoor.context import CURRENT, Context
+from pytest_backdoor.errors import BackdoorError, OptionError
+from pytest_backdoor.gathered import Gathered
+from pytest_backdoor.options import Options
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pytest_backdoor.results import ScanResult
+    from pytest_backdoor.seeds import Seeds
+
+OPTIONS = pytest.StashKey[Options]()
+GATHERED = pytest.StashKey[Gathered]()
+MARKER = "backdoor(model=None, **options): names the model file of backdoor_model, and options of its scan"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds a flag and an ini key for each option."""
+    group = parser.getgroup("backdoor", "backdoors in Keras models")
+    group.addoption(
+        "--backdoor-scan",
+        action="store_true",
+        help="scan the model files (.keras, .h5, .hdf5) among the collected paths; use pytest-backdoor scan for"
+        " files from strangers, because pytest runs the Python files beside them",
+    )
+    parser.addini("backdoor_models", "model files and folders of them that backdoor_model stands for", "paths", [])
+    option.add_flags(group.addoption)
+    for name, setting in option.SETTINGS.items():
+        parser.addini(option.ini_key(name), setting.help, setting.ini, None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Reads the options of the run, and gathers results in the process that reports them."""
+    from pytest_backdoor.report import check_formats
+
+    config.addinivalue_line("markers", MARKER)
+    try:
+        config.stash[OPTIONS] = _options_of_run(config)
+        check_formats(config.stash[OPTIONS].report)
+    except OptionError as problem:
+        raise pytest.UsageError(str(problem)) from None
+    if not hasattr(config, "workerinput"):
+        config.stash[GATHERED] = Gathered()
+        config.pluginmanager.register(config.stash[GATHERED], "backdoor-gathered")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """What scans and how, when something will be scanned or was asked for."""
+    from pytest_backdoor import summary
+
+    options = config.stash[OPTIONS]
+    scanning = config.getoption("backdoor_scan")
+    return summary.header(config, options) if scanning or options != Options() else []
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ModelFile | None:
+    """A model file, under --backdoor-scan."""
+    if parent.config.getoption("backdoor_scan") and is_model_file(file_path):
+        return ModelFile.from_parent(parent, path=file_path)
+    return None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test per model of the ini list, for tests that use backdoor_model and do not name one."""
+    if "backdoor_model" in metafunc.fixturenames and _named_model(metafunc.definition) is None:
+        paths = _listed_models(metafunc.config)
+        if paths:
+            names = [_relative(path, metafunc.config.rootpath) for path in paths]
+            metafunc.parametrize("backdoor_model", paths, indirect=True, ids=names)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Tells what runs inside the test its options, where results go and what repeats it."""
+    options = item.config.stash[OPTIONS]
+    token = CURRENT.set(Context(options, _recorder(item), command(item, options)))
+    try:
+        return (yield)
+    finally:
+        CURRENT.reset(token)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Puts the options of the test's markers over those of the run; an unknown one fails the test."""
+    try:
+        options = _options_of_item(item)
+    except OptionError as problem:
+        raise _failure(str(problem)) from None
+    CURRENT.set(dataclasses.replace(CURRENT.get(), options=options))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Writes the reports, with what was finished by then."""
+    from pytest_backdoor import summary
+
+    gathered = session.config.stash.get(GATHERED, None)
+    if gathered is not None:
+        gathered.problems += summary.write(gathered, session.config.stash[OPTIONS])
+        if gathered.problems and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED  # a gate must not open on a report that is not there
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Prints the table of models and the triggers found."""
+    from pytest_backdoor import summary
+
+    gathered = config.stash.get(GATHERED, None)
+    if gathered is not None and not config.getoption("collectonly"):
+        summary.show(terminalreporter, gathered, bool(config.getoption("backdoor_scan")))
+
+
+@pytest.fixture
+def load_backdoor_model() -> Callable[[Path | str], Any]:
+    """A function that loads a Keras model file, safely: path -> model."""
+    from pytest_backdoor.loading.keras_file import load
+    from pytest_backdoor.origins import remember
+
+    def load_model(path: Path | str) -> Any:
+        model = load(Path(path))
+        remember(model, Path(path))
+        return model
+
+    return load_model
+
+
+@pytest.fixture
+def backdoor_model(request: pytest.FixtureRequest, load_backdoor_model: Callable[[Path | str], Any]) -> Any:
+    """The Keras model that ``@pytest.mark.backdoor(model=...)`` names, or each of the ini list backdoor_models."""
+    path = _model_path(request)
+    if path is None:
+        raise _failure(
+            'backdoor_model: no model is named. Write backdoor_models = ["model.keras"] in the [tool.pytest] table'
+            ' or @pytest.mark.backdoor(model="model.keras") at the test.'
+        )
+    try:
+        return load_backdoor_model(path)
+    except BackdoorError as problem:
+        raise _failure(f"backdoor_model: {problem}") from None
+
+
+@pytest.fixture
+def backdoor_seeds(request: pytest.FixtureRequest) -> Seeds:
+    """Clean images for the model: of the marker, of --backdoor-seeds, of the ini file, else from beside the model."""
+    from pytest_backdoor.assertions import seeds_for
+    from pytest_backdoor.seeds import as_seeds
+
+    try:
+        return as_seeds(seeds_for(_model_path(request), None, CURRENT.get().options))
+    except BackdoorError as problem:
+        raise _failure(f"backdoor_seeds: {problem}") from None
+
+
+@pytest.fixture
+def backdoor_scan() -> Callable[..., ScanResult]:
+    """A function that scans with the options in force: (model, seeds=None, **options) -> ScanResult."""
+    from pytest_backdoor.assertions import examine, options_now
+
+    def scan_model(model: Any, seeds: Any = None, **options: Any) -> ScanResult:
+        return examine(model, seeds, options_now(options))
+
+    return scan_model
+
+
+@pytest.fixture
+def backdoor_rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """A random generator that depends on the seed and on the test, and on nothing that ran before."""
+    import numpy as np
+
+    text = f"{CURRENT.get().options.seed} {request.node.nodeid}"
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()))
+
+
+def _failure(text: str) -> BaseException:
+    """A failure that shows its text and no traceback, because the cause is not in the code."""
+    return pytest.fail.Exception(text, pytrace=False)
+
+
+def _options_of_run(config: pytest.Config) -> Options:
+    """Ini keys over the defaults, flags over the ini keys."""
+    ini = {name: config.getini(option.ini_key(name)) for name in option.SETTINGS}
+    given = {name: value for name, value in ini.items() if value is not None}
+    folder = (config.inipath or config.rootpath / "none").parent
+    under = option.layered(Options(), given, lambda name: f"ini key {option.ini_key(name)}", folder)
+    return option.layered(under, option.parsed(config.option), option.flag)
+
+
+def _options_of_item(item: pytest.Item) -> Options:
+    """The markers' arguments, the nearest marker last, over the options of the run."""
+    options = item.config.stash[OPTIONS]
+    for marker in reversed(list(item.iter_markers("backdoor"))):
+        if marker.args:
+            raise OptionError(
+                f"@pytest.mark.backdoor takes names only, got {marker.args[0]!r}. Write model={marker.args[0]!r}."
+            )
+        arguments = {name: value for name, value in marker.kwargs.items() if name != "model"}
+        options = option.with_arguments(options, arguments, "@pytest.mark.backdoor", item.config.rootpath)
+    return options
+
+
+def _recorder(item: pytest.Item) -> Callable[[ScanResult], None]:
+    def record(result: ScanResult) -> None:
+        from pytest_backdoor import tool
+        from pytest_backdoor.report.junit import properties
+
+        item.user_properties.extend(properties(result, tool.facts()))
+
+    return record
+
+
+def _named_model(node: pytest.Item) -> Path | None:
+    """The model of the nearest marker that names one, relative to the root of the tests."""
+    names = (marker.kwargs.get("model") for marker in node.iter_markers("backdoor"))
+    return next((node.config.rootpath / name for name in names if name is not None), None)
+
+
+def _listed_models(config: pytest.Config) -> list[Path]:
+    """The model files of the ini list, folders replaced by the model files in them."""
+    listed: list[Path] = config.getini("backdoor_models")
+    return [file for path in listed for file in (model_files(path) if path.is_dir() else [path])]
+
+
+def _model_path(request: pytest.FixtureRequest) -> Path | None:
+    """The model file of the running test."""
+    callspec = getattr(request.node, "callspec", None)
+    listed = callspec.params.get("backdoor_model") if callspec else None
+    return _named_model(request.node) or listed
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)

@@ -1,0 +1,72 @@
+"""The text of a failure: verdict first, then what was found, how sure, what replays it and what to do. No colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pytest_backdoor.report import words
+from pytest_backdoor.results import Evidence, Finding, ScanResult
+
+Line = tuple[str, str]  # label and text
+WIDTH = 9  # of the labels
+NEXT = {
+    "backdoor": "do not deploy this model; retrain it from trusted data and weights, or repair it and scan again",
+    "inconclusive": "give more time, more seeds or a more thorough profile; this model is not cleared",
+    "error": "correct what the first line names and scan again; this model is not cleared",
+    "clean": "nothing to do",
+}
+
+
+def failure_text(result: ScanResult, alpha: float, command: str | None = None) -> str:
+    """The report of one model; ``command`` is what repeats the scan."""
+    lines = [*_about_model(result, alpha)]
+    for finding in result.findings:
+        lines += _about_finding(finding, several=len(result.findings) > 1)
+    lines += [("skipped", words.visible(reason)) for reason in result.skipped]
+    lines += [("repeat", words.visible(command))] if command else []
+    lines += [("next", NEXT[result.verdict])]
+    return "\n".join([words.headline(result), *(f"  {label:{WIDTH}}{text}" for label, text in lines)])
+
+
+def _about_model(result: ScanResult, alpha: float) -> Iterator[Line]:
+    digest = f" (sha256 {result.sha256[:12]})" if result.sha256 else ""
+    yield "model", words.visible(result.path) + digest
+    if result.findings and result.error:
+        yield "reason", words.visible(result.error)
+    if result.p_value is not None:
+        yield "p-value", f"{result.p_value:.2g}, corrected for everything that was tried (alpha {alpha:g})"
+    if result.seeds is not None:
+        accuracy = "unlabelled" if result.seeds.accuracy is None else f"accuracy {words.percent(result.seeds.accuracy)}"
+        yield "seeds", f"{result.seeds.count}, scaling {words.visible(result.seeds.scaling)}, {accuracy}"
+
+
+def _about_finding(finding: Finding, several: bool) -> Iterator[Line]:
+    if several:
+        yield "finding", f"{finding.rule} {finding.kind}, {words.classes(finding)}"
+    if finding.mapping is not None:
+        yield "classes", words.label_map(finding.mapping, most=len(finding.mapping))
+    yield "trigger", f"{finding.family}, {words.extent(finding)} of the image"
+    yield "success", f"{words.success(finding)} of held-out seeds, 99 % interval"
+    if finding.evidence:
+        yield "checks", ", ".join(_check(evidence) for evidence in finding.evidence)
+    if finding.trigger_path:
+        yield "saved", finding.trigger_path
+        yield "replay", replay(finding)
+
+
+def replay(finding: Finding) -> str:
+    """The line of code that tests whether this trigger still works."""
+    path = Path(finding.trigger_path or "").as_posix()
+    goal = [(name, getattr(finding, name)) for name in ("target", "source", "mapping")]
+    named = "".join(
+        f", {name}={dict(value) if name == 'mapping' else value}" for name, value in goal if value is not None
+    )
+    return f'assert_trigger_inert(model, "{path}", seeds{named})'
+
+
+def _check(evidence: Evidence) -> str:
+    if evidence.interval is None:
+        return f"{evidence.check} {evidence.value:.3g}"
+    low, high = evidence.interval
+    return f"{evidence.check} {evidence.value:.3g} ({low:.3g} to {high:.3g})"

@@ -1,0 +1,61 @@
+"""The words for findings and numbers that every text report uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pytest_backdoor.results import Finding, ScanResult
+
+
+def visible(text: str) -> str:
+    """The text with what a terminal would obey or hide (controls, escapes, text direction) written out.
+
+    Names of models and layers, and messages about them, come from whoever made the file.
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def percent(share: float) -> str:
+    """A share of 1 as a percentage with the digits that matter: 0.004 -> 0.4 %."""
+    return f"{100 * share:.3g} %"
+
+
+def success(finding: Finding) -> str:
+    """Estimate and interval of the success of an attack: 97 % (93 to 99 %)."""
+    estimate, low, high = finding.attack_success
+    return f"{percent(estimate)} ({100 * low:.3g} to {percent(high)})"
+
+
+def extent(finding: Finding) -> str:
+    """Pixels and their share: 9 pixels (1.15 %)."""
+    return f"{finding.pixels} pixel{'' if finding.pixels == 1 else 's'} ({percent(finding.size)})"
+
+
+def classes(finding: Finding, most: int = 4) -> str:
+    """Where the trigger leads: a class, source -> target, or the first entries of a label map."""
+    if finding.mapping is not None:
+        return label_map(finding.mapping, most)
+    target = "any other" if finding.target is None else str(finding.target)
+    return target if finding.source is None else f"{finding.source} -> {target}"
+
+
+def label_map(mapping: Mapping[int, int], most: int) -> str:
+    """A label map as 0>1 1>2 ..., cut after so many entries."""
+    entries = [f"{source}>{target}" for source, target in sorted(mapping.items())]
+    return " ".join(entries[:most]) + (" ..." if len(entries) > most else "")
+
+
+def headline(result: ScanResult) -> str:
+    """The verdict and what led to it, in one line that starts with the verdict."""
+    if not result.findings:
+        return f"{result.verdict.upper()} {visible(result.path)}" + (
+            f": {visible(result.error)}" if result.error else ""
+        )
+    first, others = result.findings[0], len(result.findings) - 1
+    more = f" (and {others} more)" if others else ""
+    return f"{result.verdict.upper()} {first.kind}, {_goal(first)}{more}: {extent(first)}, success {success(first)}"
+
+
+def _goal(finding: Finding) -> str:
+    named = {"all-to-one": "target class", "all-to-all": "classes", "source-specific": "class"}
+    return f"{named[finding.kind]} {classes(finding)}"

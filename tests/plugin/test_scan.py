@@ -1,0 +1,220 @@
+"""Scanning model files as pytest items: what is collected, printed and returned."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+
+def test_each_model_file_is_one_item_and_weights_alone_are_none(models, pytester):
+    models("clean.keras", "deep/clean.h5", "clean.HDF5", "clean.weights.h5", "notes.txt")
+    result = pytester.runpytest("--backdoor-scan", "--collect-only", "-q")
+    result.stdout.fnmatch_lines_random(
+        ["models/clean.keras::backdoor", "models/deep/clean.h5::backdoor", "models/clean.HDF5::backdoor"]
+    )
+    result.stdout.fnmatch_lines(["3 tests collected*"])
+    result.stdout.no_fnmatch_line("*not scanned*")
+
+
+def test_nothing_is_collected_without_the_flag(models, pytester):
+    models("backdoor.keras")
+    assert pytester.runpytest("models").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_a_clean_model_passes(models, pytester):
+    models("clean.keras")
+    result = pytester.runpytest("--backdoor-scan", "models", "-v")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["models/clean.keras::backdoor PASSED*", "| clean *| models/clean.keras |"])
+    assert result.ret == 0
+
+
+def test_a_backdoor_fails_with_the_report_and_no_traceback(models, pytester):
+    models("backdoor.keras")
+    result = pytester.runpytest("--backdoor-scan", "models")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*_ models/backdoor.keras _*",
+            "BACKDOOR all-to-one, target class 7: 8 pixels (1.02 %), success 97 % (93 to 99 %)",
+            "  saved    .backdoor/0e0e0e0e0e0e-0.npz",
+            '  replay   assert_trigger_inert(model, ".backdoor/0e0e0e0e0e0e-0.npz", seeds, target=7)',
+            "  repeat   pytest models/backdoor.keras::backdoor --backdoor-scan",
+            "| backdoor | all-to-one | 7 *",
+            "models/backdoor.keras, all-to-one 7: rows 24 to 26, columns 23 to 25 of 28 x 28",
+            "FAILED models/backdoor.keras::backdoor - BACKDOOR all-to-one, target class 7*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*assertions.py*")
+    assert result.ret == 1
+    assert (pytester.path / ".backdoor/0e0e0e0e0e0e-0.npz").is_file()
+
+
+def test_the_printed_command_repeats_the_one_model(models, pytester):
+    models("backdoor.keras", "clean.keras")
+    result = pytester.runpytest("models/backdoor.keras::backdoor", "--backdoor-scan")
+    result.assert_outcomes(failed=1)
+
+
+def test_an_error_does_not_pass_and_the_rest_is_scanned(models, pytester):
+    models("broken.keras", "clean.keras")
+    result = pytester.runpytest("--backdoor-scan", "models")
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["ERROR models/broken.keras: not a zip archive", "| error *", "| clean *"])
+
+
+def test_a_mistake_of_ours_is_an_error_in_the_reports_too(models, pytester):
+    models("bug.keras", "clean.keras")
+    result = pytester.runpytest("--backdoor-scan", "models", "--backdoor-report=json:report.json")
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*fake_scan.py:*: ZeroDivisionError",
+            "*bug.keras: the scan itself failed: ZeroDivisionError: a mistake of ours",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*_pytest*")
+    entries = json.loads((pytester.path / "report.json").read_text())["models"]
+    assert [entry["verdict"] for entry in entries] == ["error", "clean"]
+
+
+def test_without_files_it_says_that_nothing_was_scanned(models, pytester):
+    models("clean.weights.h5")
+    result = pytester.runpytest("--backdoor-scan", "models")
+    result.stdout.fnmatch_lines(["nothing was scanned: looked for [*].keras, [*].h5, [*].hdf5 (not [*].weights.h5*"])
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_deselected_models_are_counted_when_none_is_left(models, pytester):
+    models("clean.keras")
+    result = pytester.runpytest("--backdoor-scan", "models", "-m", "not backdoor")
+    result.stdout.fnmatch_lines(["nothing was scanned: *; 1 deselected"])
+
+
+def test_models_are_chosen_by_name(models, pytester):
+    models("clean.keras", "backdoor.keras")
+    pytester.runpytest("--backdoor-scan", "models", "-k", "clean").assert_outcomes(passed=1, deselected=1)
+
+
+def test_only_what_failed_is_scanned_again(models, pytester, monkeypatch):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p pytest_backdoor.plugin -p fake_scan")
+    models("clean.keras", "backdoor.keras")
+    pytester.runpytest("--backdoor-scan", "models").assert_outcomes(passed=1, failed=1)
+    pytester.runpytest("--backdoor-scan", "models", "--lf").assert_outcomes(failed=1)
+
+
+def test_stopping_at_the_first_failure_says_what_was_not_scanned(models, pytester):
+    models("backdoor.keras", "clean.keras")
+    result = pytester.runpytest("--backdoor-scan", "models", "-x", "--backdoor-report=json:report.json")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["not scanned: models/clean.keras"])
+    assert json.loads((pytester.path / "report.json").read_text())["missing"] == ["models/clean.keras"]
+
+
+def test_an_interrupted_run_reports_what_was_finished(models, pytester):
+    models("backdoor.keras", "interrupted.keras", "unscanned.keras")
+    flags = ("--backdoor-scan", "models", "--backdoor-report=json:report.json")
+    result = pytester.runpytest_inprocess(*flags, no_reraise_ctrlc=True)
+    result.stdout.fnmatch_lines(["| backdoor *", "not scanned: models/interrupted.keras", "not scanned: models/uns*"])
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    document = json.loads((pytester.path / "report.json").read_text())
+    assert [entry["path"] for entry in document["models"]] == ["models/backdoor.keras"]
+    assert document["missing"] == ["models/interrupted.keras", "models/unscanned.keras"]
+
+
+def test_junit_holds_the_result_as_properties(models, pytester):
+    models("backdoor.keras")
+    pytester.runpytest("--backdoor-scan", "models", "--junitxml=out.xml")
+    (case,) = ElementTree.parse(pytester.path / "out.xml").iter("testcase")
+    properties = {entry.get("name"): entry.get("value") for entry in case.iter("property")}
+    assert case.get("classname") == "models.backdoor.keras"
+    assert properties["backdoor_verdict"] == "backdoor"
+    assert properties["backdoor_p_value"] == "1e-06"
+    assert (properties["backdoor_kind"], properties["backdoor_target"]) == ("all-to-one", "7")
+    assert json.loads(properties["backdoor_result"])["findings"][0]["trigger"] == ".backdoor/0e0e0e0e0e0e-0.npz"
+    (failure,) = case.iter("failure")
+    assert failure.text.startswith("BACKDOOR all-to-one, target class 7")
+
+
+def test_the_plugin_can_be_turned_off(models, pytester, monkeypatch):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:pytest_backdoor.plugin")
+    models("backdoor.keras")
+    assert pytester.runpytest("models").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_quiet_keeps_the_table_and_drops_the_pictures(models, pytester):
+    models("backdoor.keras")
+    result = pytester.runpytest("--backdoor-scan", "models", "-q")
+    result.stdout.fnmatch_lines(["| backdoor | all-to-one | 7 *"])
+    result.stdout.no_fnmatch_line("*rows 24 to 26*")
+
+
+def test_colour_shows_the_trigger_in_half_blocks(models, pytester, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    models("backdoor.keras")
+    result = pytester.runpytest("--backdoor-scan", "models", "--color=yes")
+    assert "▀" in result.stdout.str()
+    assert "\x1b[1;31mbackdoor" in result.stdout.str()
+
+
+def test_without_colour_nothing_is_an_escape(models, pytester):
+    models("backdoor.keras")
+    result = pytester.runpytest("--backdoor-scan", "models", "--color=no")
+    assert "\x1b" not in result.stdout.str()
+
+
+def test_a_name_cannot_command_the_terminal(models, pytester):
+    models("broken\x1b[2J[red].keras")
+    result = pytester.runpytest("--backdoor-scan", "models", "-v")
+    assert "\x1b" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["| error *models/broken\\x1b[[]2J[[]red].keras*"])
+
+
+def test_a_read_only_folder_for_triggers_is_said_and_nothing_crashes(models, pytester):
+    models("backdoor.keras")
+    pytester.path.joinpath("taken").write_text("a file where the folder should be")
+    result = pytester.runpytest("--backdoor-scan", "models", "--backdoor-folder=taken")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["  skipped  trigger not saved: taken/*", "| backdoor *"])
+
+
+def test_the_header_says_what_decides_and_what_repeats_the_run(models, pytester):
+    models("clean.keras")
+    result = pytester.runpytest("--backdoor-scan", "models", "--backdoor-alpha=0.05", "--backdoor-budget=10m")
+    result.stdout.fnmatch_lines(
+        ["backdoor: *, profile standard, alpha 0.05, seed 0; repeat with --backdoor-budget=10m --backdoor-alpha=0.05"]
+    )
+
+
+def test_the_header_is_silent_in_runs_that_do_not_scan(models, pytester):
+    pytester.makepyfile("def test_nothing(): pass")
+    result = pytester.runpytest()
+    result.stdout.no_fnmatch_line("*backdoor*")
+
+
+def test_scanning_outside_the_project_warns_that_python_files_there_run(models, pytester, tmp_path_factory):
+    stranger = tmp_path_factory.mktemp("stranger")
+    (stranger / "clean.keras").write_bytes(b"")
+    result = pytester.runpytest("--backdoor-scan", stranger)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"backdoor: WARNING: {stranger} is outside this project*use: pytest-backdoor scan"])
+
+
+def test_scanning_inside_the_project_does_not_warn(models, pytester):
+    models("clean.keras")
+    pytester.runpytest("--backdoor-scan", "models").stdout.no_fnmatch_line("*WARNING*")
+
+
+def test_an_item_takes_options_from_a_marker_that_a_conftest_adds(models, pytester, asked):
+    models("clean.keras")
+    pytester.makeconftest(
+        """
+        import pytest
+
+        def pytest_collection_modifyitems(items):
+            for item in items:
+                item.add_marker(pytest.mark.backdoor(alpha=0.03))
+        """
+    )
+    pytester.runpytest("--backdoor-scan", "models").assert_outcomes(passed=1)
+    assert asked()[0]["alpha"] == 0.03

@@ -1,0 +1,54 @@
+"""Fixed results that the tests of the reports render."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pytest_backdoor.results import Evidence, Finding, ScanResult, SeedsUsed
+
+SEEDS = SeedsUsed(200, "/255", 0.981, 100, 100)
+EVIDENCE = (Evidence("transfer", 0.97, (0.93, 0.99)), Evidence("strip", 0.99))
+
+
+class FakeTrigger:
+    """A trigger that only saves."""
+
+    def save(self, path):
+        np.savez(path, **patch())
+
+
+class FullDisk:
+    """A trigger for which there is no room."""
+
+    def save(self, path):
+        path.write_bytes(b"part of a file")
+        raise OSError(28, "No space left on device")
+
+
+def patch(channels=1):
+    """Three by three pixels in the lower right corner, from black to white, one of them left out."""
+    mask, pattern = np.zeros((28, 28, 1), "float32"), np.zeros((28, 28, channels), "float32")
+    mask[24:27, 23:26] = 1
+    mask[24, 24] = 0
+    pattern[24:27, 23:26] = np.linspace(0, 1, 9).reshape(3, 3, 1)
+    return {"family": np.array("patch"), "mask": mask, "pattern": pattern}
+
+
+def finding(kind="all-to-one", target=7, source=None, mapping=None, path=None, trigger=None):
+    rule = {"all-to-one": "BD301", "all-to-all": "BD302", "source-specific": "BD303"}[kind]
+    success = (0.97, 0.93, 0.99)
+    return Finding(rule, "patch", kind, target, source, mapping, 8 / 784, 8, success, 1e-6, EVIDENCE, path, trigger)
+
+
+SHIFT = {label: (label + 1) % 10 for label in range(10)}
+
+
+def backdoor(*findings, path="models/lenet.keras"):
+    return ScanResult(path, "0123456789ab" + "0" * 52, "backdoor", 12.34, 1e-6, 8.1, SEEDS, findings or (finding(),))
+
+
+CLEAN = ScanResult("models/clean.keras", "c" * 64, "clean", 9.0, 0.4, 1.2, SEEDS, power={"patch": 0.01})
+ERROR = ScanResult("models/broken.keras", "e" * 64, "error", 0.1, error="not a zip archive")
+UNSURE = ScanResult(
+    "models/small.h5", "a" * 64, "inconclusive", 3.0, error="8 seeds are too few", skipped=("no labels",)
+)

@@ -1,0 +1,118 @@
+"""The assertions outside of pytest's plugin, as a plain script calls them."""
+
+import importlib
+import warnings
+
+import pytest
+
+from pytest_backdoor import assertions
+from pytest_backdoor.errors import BackdoorError, BackdoorFound, ContractError, OptionError, UnsafeModelError
+from pytest_backdoor.results import Finding, ScanResult
+
+FINDING = Finding("BD301", "patch", "all-to-one", 7, None, None, 0.01, 8, (0.97, 0.93, 0.99), 1e-6)
+
+
+@pytest.fixture
+def answers(monkeypatch, tmp_path):
+    """Lets scans give a verdict: (verdict, error) -> None."""
+    monkeypatch.chdir(tmp_path)
+
+    def set_answer(verdict, error=None):
+        def scan(model, seeds=None, options=None, name=None):
+            findings = (FINDING,) if verdict == "backdoor" else ()
+            return ScanResult(name or "callable", "ab" * 32, verdict, findings=findings, error=error)
+
+        monkeypatch.setattr(importlib.import_module("pytest_backdoor.scan"), "scan", scan)
+
+    return set_answer
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Lets a trigger succeed so often: (estimate, low, high) -> None."""
+    scan = importlib.import_module("pytest_backdoor.scan")
+    return lambda *success: monkeypatch.setattr(scan, "trigger_success", lambda *given, **named: success)
+
+
+@pytest.fixture
+def trigger():
+    from pytest_backdoor.triggers.trigger import Trigger
+
+    return Trigger("patch", {})
+
+
+def test_a_clean_model_gives_its_result(answers):
+    answers("clean")
+    assert assertions.assert_no_backdoor(abs).verdict == "clean"
+
+
+def test_a_backdoor_is_a_failed_assertion(answers, tmp_path):
+    answers("backdoor")
+    (tmp_path / "model.keras").write_bytes(b"")
+    with pytest.raises(BackdoorFound, match=r"^BACKDOOR all-to-one, target class 7: ") as failure:
+        assertions.assert_no_backdoor("model.keras", alpha=0.05)
+    assert isinstance(failure.value, AssertionError)
+    assert "  repeat   pytest-backdoor scan model.keras --alpha=0.05\n" in str(failure.value)
+
+
+def test_an_error_is_no_failed_assertion(answers):
+    answers("error", "the images are too large")
+    with pytest.raises(BackdoorError, match=r"^ERROR callable: the images are too large"):
+        assertions.assert_no_backdoor(abs)
+
+
+def test_no_verdict_raises_skips_or_warns(answers):
+    answers("inconclusive", "out of time")
+    with pytest.raises(BackdoorError, match=r"^INCONCLUSIVE callable: out of time"):
+        assertions.assert_no_backdoor(abs)
+    with pytest.raises(pytest.skip.Exception, match=r"^INCONCLUSIVE callable: out of time$"):
+        assertions.assert_no_backdoor(abs, inconclusive="skip")
+    with pytest.warns(UserWarning, match=r"^INCONCLUSIVE callable: out of time$"):
+        assertions.assert_no_backdoor(abs, inconclusive="warn")
+
+
+def test_a_wrong_option_is_refused_before_anything_is_scanned():
+    with pytest.raises(OptionError, match=r"unknown option 'alhpa'. Did you mean 'alpha'?"):
+        assertions.assert_no_backdoor(abs, alhpa=0.05)
+
+
+def test_a_trigger_that_still_works_is_a_failed_assertion(measured, trigger):
+    measured(0.97, 0.93, 0.99)
+    with pytest.raises(
+        BackdoorFound, match=r"^BACKDOOR the patch trigger works: success 97 % \(99 % interval 93 to 99 %"
+    ):
+        assertions.assert_trigger_inert("m.keras", trigger, seeds=[], target=7)
+
+
+def test_a_dead_trigger_passes(measured, trigger):
+    measured(0.08, 0.02, 0.2)
+    assertions.assert_trigger_inert(abs, trigger, seeds=[], target=7)
+
+
+def test_more_success_can_be_allowed(measured, trigger):
+    measured(0.3, 0.25, 0.35)
+    assertions.assert_trigger_inert(abs, trigger, seeds=[], target=7, max_success=0.4)
+
+
+def test_too_few_seeds_to_tell_are_inconclusive(measured, trigger):
+    measured(0.4, 0.05, 0.8)
+    with pytest.raises(BackdoorError, match=r"^INCONCLUSIVE the patch trigger: .* 10 % allowed; give more seeds"):
+        assertions.assert_trigger_inert(abs, trigger, seeds=[], target=7)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assertions.assert_trigger_inert(abs, trigger, seeds=[], target=7, inconclusive="warn")
+    assert caught[0].filename == __file__
+
+
+def test_a_trigger_needs_seeds(measured, trigger, tmp_path):
+    with pytest.raises(ContractError, match=r"^no seeds: none were given, and there is no <model>.seeds.npz"):
+        assertions.assert_trigger_inert(tmp_path / "model.keras", trigger, target=7)
+
+
+def test_an_unsafe_file_is_a_failed_assertion(monkeypatch):
+    def refuse(path):
+        raise UnsafeModelError("layer 'lambda_1' would run code")
+
+    monkeypatch.setattr(importlib.import_module("pytest_backdoor.loading.safety"), "check", refuse)
+    with pytest.raises(BackdoorFound, match=r"^UNSAFE m.keras: layer 'lambda_1' would run code$"):
+        assertions.assert_safe_to_load("m.keras")
