@@ -1,4 +1,4 @@
-"""Statistics of the judgement: exact intervals, outlier tests and permutation matches."""
+"""Statistics of the judgement: exact intervals, an outlier test for sizes, and permutation matches."""
 
 from __future__ import annotations
 
@@ -8,29 +8,60 @@ from scipy.optimize import linear_sum_assignment
 
 from pytest_backdoor.results import Evidence
 
+CONFIDENCE = 0.99
+MAD_TO_DEVIATION = 1.4826  # of a Gaussian
 
-def share(check: str, hits: int, count: int, confidence: float = 0.95) -> Evidence:
-    """A share with its exact two-sided interval (Clopper and Pearson, 1934)."""
+
+def share(check: str, hits: int, count: int) -> Evidence:
+    """A share with its exact two-sided 99 % interval (Clopper and Pearson, 1934)."""
     if not count:
         return Evidence(check, 0.0, (0.0, 1.0))
-    interval = stats.binomtest(hits, count).proportion_ci(confidence, method="exact")
+    interval = stats.binomtest(hits, count).proportion_ci(CONFIDENCE, method="exact")
     return Evidence(check, hits / count, (float(interval.low), float(interval.high)))
 
 
+def small_outlier(value: float, others: np.ndarray, spread: float, weight: int) -> float:
+    """One-sided p-value that ``value`` is as small as it is by chance, if it is drawn like the others.
+
+    The others' deviation is estimated by their median absolute deviation, moderated by a prior ``spread`` that counts
+    like ``weight`` observations, so that even one other value is enough (Smyth, 2004, doi:10.2202/1544-6115.1027).
+    """
+    center = float(np.median(others))
+    deviation = MAD_TO_DEVIATION * float(np.median(np.abs(others - center)))
+    freedom = weight + len(others) - 1
+    pooled = np.sqrt((weight * spread**2 + (len(others) - 1) * deviation**2) / freedom)
+    return float(stats.t.sf((center - value) / (pooled * np.sqrt(1 + 1 / len(others))), freedom))
+
+
 def permutation_match(flows: np.ndarray) -> tuple[float, np.ndarray]:
-    """The best fixed-point-free permutation of a flow matrix ``(classes, classes)`` and its mean flow, 0 to 1."""
+    """The mean flow along the best fixed-point-free permutation of a flow matrix, 0 to 1, and that permutation."""
     closed = flows - 10.0 * np.eye(len(flows))
     _, mapping = linear_sum_assignment(-closed)
     return float(flows[np.arange(len(flows)), mapping].mean()), mapping
 
 
-def median_polish(table: np.ndarray, sweeps: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Residuals, row effects and column effects of a table with NaN gaps (Tukey, 1977)."""
+def permutation_p(flows: np.ndarray, rng: np.random.Generator, draws: int = 500) -> float:
+    """One-sided p-value of the permutation match, if each class chose where it flows without regard to the others.
+
+    Rows are shuffled off the diagonal; the tail is that of a Gaussian fitted to the shuffled matches.
+    """
+    classes = len(flows)
+    off_diagonal = flows[~np.eye(classes, dtype=bool)].reshape(classes, classes - 1)
+    matches = []
+    for _ in range(draws):
+        shuffled = np.zeros_like(flows)
+        shuffled[~np.eye(classes, dtype=bool)] = rng.permuted(off_diagonal, axis=1).ravel()
+        matches.append(permutation_match(shuffled)[0])
+    deviation = float(np.std(matches))
+    if deviation < 1e-9:
+        return 1.0  # two classes: there is only one permutation
+    return float(stats.norm.sf((permutation_match(flows)[0] - np.mean(matches)) / deviation))
+
+
+def median_polish(table: np.ndarray, sweeps: int = 10) -> np.ndarray:
+    """Residuals of a table with NaN gaps after row and column medians are taken out in turn (Tukey, 1977)."""
     residuals = table - np.nanmedian(table)
-    rows, columns = np.zeros(len(table)), np.zeros(table.shape[1])
     for _ in range(sweeps):
-        row, column = np.nanmedian(residuals, axis=1), np.zeros(table.shape[1])
-        residuals = residuals - row[:, None]
-        column = np.nanmedian(residuals, axis=0)
-        residuals, rows, columns = residuals - column, rows + row, columns + column
-    return residuals, rows, columns
+        residuals = residuals - np.nanmedian(residuals, axis=1, keepdims=True)
+        residuals = residuals - np.nanmedian(residuals, axis=0, keepdims=True)
+    return np.asarray(residuals)

@@ -43,6 +43,9 @@ class Settings:
     refined: int = 16  # pairs that go to the second stage
     refine_steps: int = 200
     refine_images: int = 12
+    strong_steps: int = 150  # for the one arm that is to be confirmed
+    strong_images: int = 48
+    strong_level: float = 0.99
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +96,15 @@ def refine_pairs(
     chosen = smallest(screened.sizes, np.arange(len(screened.arms)), settings.refined)
     arms = [replace(screened.arms[arm], images=settings.refine_images) for arm in chosen]
     return invert(subject, "patch", arms, seeds, settings.refine_steps, rng)
+
+
+def strengthen(
+    subject: Subject, trigger: Trigger, arm: Arm, seeds: Sample, settings: Settings, rng: np.random.Generator
+) -> Inversion:
+    """One arm alone, on more images and for more success, where the trigger is (anywhere if it is no patch)."""
+    strong = replace(arm, images=settings.strong_images, level=settings.strong_level)
+    masks = trigger.arrays["mask"][None] if trigger.family == "patch" else None
+    return invert(subject, trigger.family, [strong], seeds, settings.strong_steps, rng, masks)
 
 
 def invert(

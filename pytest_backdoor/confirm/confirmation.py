@@ -1,0 +1,76 @@
+"""Confirmation: a suspicion is searched harder, minimised, and tried on seeds that no search ever saw."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from pytest_backdoor import judge
+from pytest_backdoor.confirm.minimise import cell_strength, minimise
+from pytest_backdoor.confirm.transfer import flows, success
+from pytest_backdoor.contract import Contract
+from pytest_backdoor.judge import Suspicion
+from pytest_backdoor.results import Evidence, Finding
+from pytest_backdoor.search import inversion
+from pytest_backdoor.search.arms import Arm
+from pytest_backdoor.stats import permutation_match
+from pytest_backdoor.triggers.trigger import Trigger
+
+
+def confirm(
+    suspicion: Suspicion, contract: Contract, settings: inversion.Settings, rng: np.random.Generator
+) -> tuple[Finding | None, int]:
+    """The finding, or None where held-out seeds refute the suspicion; and the image-gradients spent on it."""
+    mapping = label_map(suspicion, contract.subject.num_classes)
+    found = inversion.strengthen(contract.subject, suspicion.trigger, arm_of(suspicion), contract.search, settings, rng)
+
+    def on_search_seeds(trigger: Trigger) -> float:
+        return success(contract.subject, trigger, contract.search, mapping).value
+
+    strongest = max((suspicion.trigger, found.triggers[0]), key=on_search_seeds)
+    trigger = minimise(strongest, on_search_seeds)
+    transfer = success(contract.subject, trigger, contract.held_out, mapping)
+    match, _ = permutation_match(flows(contract.subject, trigger, contract.held_out))
+    if not judge.confirmed(suspicion, trigger, transfer, match):
+        return None, found.image_gradients
+    return _finding(suspicion, trigger, transfer, match), found.image_gradients
+
+
+def label_map(suspicion: Suspicion, classes: int) -> dict[int, int]:
+    """What the suspected trigger makes of each class that it works on."""
+    if suspicion.mapping is not None:
+        return dict(suspicion.mapping)
+    assert suspicion.target is not None  # all other kinds have one
+    if suspicion.source is not None:
+        return {suspicion.source: suspicion.target}
+    return {source: suspicion.target for source in range(classes) if source != suspicion.target}
+
+
+def arm_of(suspicion: Suspicion) -> Arm:
+    """The arm that searches for the suspected rule alone."""
+    if suspicion.kind == "all-to-all":
+        return Arm("away", 0, 0.0)
+    return Arm("target", 0, 0.0, target=suspicion.target, source=suspicion.source)
+
+
+def _finding(suspicion: Suspicion, trigger: Trigger, transfer: Evidence, match: float) -> Finding:
+    low, high = transfer.interval or (0.0, 1.0)
+    pixels = int(np.sum(cell_strength(trigger) > 0.01))
+    evidence = [transfer]
+    if suspicion.kind == "all-to-all":
+        evidence.append(Evidence("permutation", round(match, 4)))
+    return Finding(
+        rule=judge.RULES[suspicion.kind],
+        family=trigger.family,
+        kind=suspicion.kind,
+        target=suspicion.target,
+        source=suspicion.source,
+        mapping=suspicion.mapping,
+        size=round(trigger.size, 6),
+        pixels=pixels,
+        attack_success=(transfer.value, low, high),
+        p_value=judge.corrected(suspicion.p_value),
+        evidence=tuple(evidence),
+        trigger=trigger,
+    )

@@ -1,0 +1,41 @@
+"""Profiles: how much each search may spend, and single settings changed by name."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pytest_backdoor import values
+from pytest_backdoor.errors import OptionError
+from pytest_backdoor.options import Options
+from pytest_backdoor.search.inversion import Settings
+
+PROFILES = {
+    "quick": Settings(steps=100, faint_steps=50, confined_steps=100, restarts=2, pair_steps=40, refined=8),
+    "standard": Settings(),
+    "thorough": Settings(
+        steps=300, faint_steps=160, confined_steps=300, restarts=5, pair_steps=120, refined=32, refine_steps=400
+    ),
+}
+ROOM = "search."
+
+
+def settings(options: Options) -> Settings:
+    """The settings of the profile with ``--backdoor-set search.name=value`` over them; raises OptionError."""
+    chosen = PROFILES[options.profile]
+    known = {ROOM + field.name: field.name for field in dataclasses.fields(Settings)}
+    for key, text in options.set:
+        name = known[values.pick(key, known, "setting")]
+        chosen = dataclasses.replace(chosen, **{name: _number(key, text, getattr(chosen, name))})
+    return chosen
+
+
+def _number(key: str, text: str, default: float) -> float:
+    """The text as a number above zero of the default's type."""
+    try:
+        value = type(default)(text)
+    except ValueError:
+        value = 0
+    if value <= 0:
+        wanted = "whole number" if isinstance(default, int) else "number"
+        raise OptionError(f"{key} takes a {wanted} above 0 (default {default:g}), got {text!r}.")
+    return value
