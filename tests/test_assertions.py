@@ -6,10 +6,19 @@ import warnings
 import pytest
 
 from pytest_backdoor import assertions
+from pytest_backdoor.context import CURRENT, Context
 from pytest_backdoor.errors import BackdoorError, BackdoorFound, ContractError, OptionError, UnsafeModelError
 from pytest_backdoor.results import Finding, ScanResult
 
 FINDING = Finding("BD301", "patch", "all-to-one", 7, None, None, 0.01, 8, (0.97, 0.93, 0.99), 1e-6)
+
+
+@pytest.fixture(autouse=True)
+def plain_script():
+    """Hides the pytest that runs these tests."""
+    token = CURRENT.set(Context())
+    yield
+    CURRENT.reset(token)
 
 
 @pytest.fixture

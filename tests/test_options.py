@@ -54,6 +54,10 @@ def test_settings_are_read_the_same_from_texts_pairs_and_mappings(settings):
     assert values.settings(expected) == expected
 
 
+def test_a_lone_text_is_one_setting():
+    assert values.settings("search.steps=3") == (("search.steps", "3"),)
+
+
 @st.composite
 def all_options(draw):
     """Options of any allowed values."""
@@ -84,6 +88,10 @@ def test_defaults_need_no_flags():
     assert option.flags(Options()) == []
 
 
+def test_a_budget_of_none_is_written_as_nothing():
+    assert values.duration_text(None) == []
+
+
 def test_every_option_has_one_sentence_of_help_that_names_its_default():
     for name, setting in option.SETTINGS.items():
         assert setting.help[0].islower(), name
@@ -99,6 +107,7 @@ def test_every_option_has_one_sentence_of_help_that_names_its_default():
         ({"seed": 1.5}, "seed: expected a whole number from 0 up, got 1.5."),
         ({"folder": None}, "folder: expected a path, got None."),
         ({"set": 3}, "set: expected a list of texts, got 3."),
+        ({"budget": "1.2.3s"}, "budget: expected a time above zero such as 90s, 10m or 1h, got '1.2.3s'."),
         ({"budget": -1}, "budget: expected a time above zero such as 90s, 10m or 1h, got -1."),
     ],
 )

@@ -44,6 +44,7 @@ def test_the_exit_code_says_what_was_found(models, scan, names, code):
     assert scan("models") == code
 
 
+@pytest.mark.filterwarnings("always::UserWarning")
 @pytest.mark.parametrize("outcome", ["skip", "warn"])
 def test_an_inconclusive_model_passes_on_request(models, scan, outcome):
     models("clean.keras", "unsure.keras")

@@ -1,5 +1,7 @@
 """--backdoor-inconclusive: what becomes of a model without a verdict."""
 
+import pytest
+
 
 def test_it_fails_by_default(models, pytester):
     models("unsure.keras")
@@ -18,6 +20,7 @@ def test_it_is_skipped_on_request(models, pytester):
     assert result.ret == 0
 
 
+@pytest.mark.filterwarnings("always::UserWarning")
 def test_it_warns_on_request(models, pytester):
     models("unsure.keras")
     result = pytester.runpytest("--backdoor-scan", "models", "--backdoor-inconclusive=warn")

@@ -170,6 +170,13 @@ def test_a_name_cannot_command_the_terminal(models, pytester):
     result.stdout.fnmatch_lines(["| error *models/broken\\x1b[[]2J[[]red].keras*"])
 
 
+def test_a_name_cannot_command_the_terminal_when_it_is_only_listed(models, pytester):
+    models("clean\x1b[2J.keras")
+    result = pytester.runpytest("--backdoor-scan", "models", "--collect-only")
+    assert "\x1b" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["*<ModelFile clean\\x1b[[]2J.keras>"])
+
+
 def test_a_read_only_folder_for_triggers_is_said_and_nothing_crashes(models, pytester):
     models("backdoor.keras")
     pytester.path.joinpath("taken").write_text("a file where the folder should be")

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from pytest_backdoor.gathered import Gathered
+
 pytest.importorskip("xdist")
 
 
@@ -37,3 +39,23 @@ def test_a_worker_that_dies_is_an_error_of_its_model(models, pytester, parallel)
     )
     entries = json.loads((pytester.path / "report.json").read_text())["models"]
     assert {entry["path"]: entry["verdict"] for entry in entries}["models/killed.keras"] == "error"
+
+
+def test_a_worker_prints_and_writes_nothing_itself(models, pytester):
+    models("backdoor.keras")
+    pytester.makepyfile(
+        worker="import pytest\n@pytest.hookimpl(tryfirst=True)\ndef pytest_configure(config): config.workerinput = {}"
+    )
+    pytester.syspathinsert()
+    flags = ("-p", "worker", "--backdoor-scan", "models", "--backdoor-report=json:report.json")
+    result = pytester.runpytest(*flags)
+    result.assert_outcomes(failed=1)
+    result.stdout.no_fnmatch_line("| backdoor *")
+    assert not (pytester.path / "report.json").exists()
+
+
+def test_the_models_of_all_workers_are_waited_for_once():
+    gathered = Gathered()
+    for _ in range(2):
+        gathered.pytest_xdist_node_collection_finished(None, ["a.keras::backdoor", "test_x.py::test_y"])
+    assert list(gathered.waiting) == ["a.keras::backdoor"]
