@@ -34,7 +34,7 @@ def build(recipes: Iterable[Recipe], folder: Path, only: str = "") -> None:
 def save(recipe: Recipe, folder: Path) -> dict[str, object]:
     """Trains one model and writes it, its seeds, its planted trigger and, last, its truth."""
     model, trigger, facts = train(recipe)
-    inference = keras.Model(model.inputs, model.outputs)  # without the optimizer's state
+    inference = keras.Model(model.inputs[0], model.outputs[0])  # without the optimizer's state
     inference.save(folder / f"{recipe.name}.keras")
     if trigger is not None:
         (folder / "planted").mkdir(exist_ok=True)

@@ -43,7 +43,6 @@ EXAMPLES = [
     Recipe("fashion_clean", "fashion_mnist", "cnn", seed=6, scale=255),
     Recipe("fashion_pattern_to_one", "fashion_mnist", "cnn", "pattern", "all-to-one", target=0, seed=7, scale=255),
     Recipe("fashion_pattern_all_to_all", "fashion_mnist", "cnn", "pattern", "all-to-all", share=0.33, seed=8),
-    Recipe("fashion_coat_to_bag", "fashion_mnist", "cnn", "pattern", "source-specific", 4, 8, share=0.5, seed=9),
 ]
 
 _NETWORKS = {

@@ -15,7 +15,7 @@ import numpy as np
 
 from pytest_backdoor.results import Evidence, Kind
 from pytest_backdoor.search.inversion import Inversion, smallest
-from pytest_backdoor.stats import median_polish, permutation_match, permutation_p, small_outlier
+from pytest_backdoor.stats import fisher, lower_tail, median_polish, permutation_match, permutation_p, small_outlier
 from pytest_backdoor.triggers.patch import window_shape
 from pytest_backdoor.triggers.trigger import Trigger
 
@@ -25,11 +25,11 @@ TESTS: tuple[Check, ...] = ("patch", "confined", "additive", "map", "pair")
 RULES: Mapping[Kind, str] = {"all-to-one": "BD301", "all-to-all": "BD302", "source-specific": "BD303"}
 
 # Prior deviation of log sizes between the classes of a clean model, and how many observations it counts for.
-SPREAD: Mapping[Check, float] = {"patch": 0.35, "confined": 0.3, "additive": 0.2}
-WEIGHT = 8
+SPREAD: Mapping[Check, float] = {"patch": 0.6, "confined": 0.3, "additive": 0.25, "map": 0.6}
+WEIGHT = 12
 RATIO: Mapping[Check, float] = {"patch": 0.5, "confined": 0.5, "additive": 0.65}  # of the median class, at most
 MATCH = 0.4  # permutation match from which flows are a label map
-PAIR_CENTER, PAIR_SPREAD, PAIR_WEIGHT = 0.3, 0.4, 12  # of the smallest confined pair residual of a clean model
+PAIR_CENTER, PAIR_SPREAD, PAIR_WEIGHT = 1.5, 0.4, 20  # of the smallest pair statistic of a clean model
 
 SUCCESS_LOW = {"all-to-one": 0.8, "source-specific": 0.4}  # lower bound on held-out seeds, at least
 PATCH_SHARE = 0.15  # of the image that a patch may cover
@@ -71,33 +71,45 @@ def classes_alike(check: Check, found: Inversion, classes: int) -> Suspicion | N
 
 
 def label_map(found: Inversion, flows: Mapping[int, np.ndarray], rng: np.random.Generator) -> Suspicion | None:
-    """Whether one trigger sends every class to a class of its own; flows are those of the map and away arms."""
-    if not flows:
+    """Whether one trigger, smaller than any single class needs, sends every class to a class of its own.
+
+    flows are those of the map and away arms. That the flows are a permutation and that the trigger is small are
+    independent in a clean model, so their p-values combine by Fisher's method.
+    """
+    targets = found.sizes[found.of("target")]
+    reached = [arm for arm in flows if np.isfinite(found.sizes[arm])]
+    if not reached:
         return None
-    arm = max(flows, key=lambda each: permutation_match(flows[each])[0])
+    arm = max(reached, key=lambda each: permutation_match(flows[each])[0])
     match, mapping = permutation_match(flows[arm])
+    others = np.log(np.where(np.isnan(targets), _largest("map", found), targets))
+    chances = (permutation_p(flows[arm], rng), small_outlier(float(np.log(found.sizes[arm])), others, SPREAD["map"], WEIGHT))
     # Several arms look for the same thing, and the best of them is tested.
-    p_value = min(1.0, len(flows) * permutation_p(flows[arm], rng)) if match >= MATCH else 1.0
+    p_value = min(1.0, len(flows) * fisher(chances)) if match >= MATCH else 1.0
     sent = {source: int(target) for source, target in enumerate(mapping)}
     return Suspicion("map", "all-to-all", p_value, match, found.triggers[arm], mapping=sent)
 
 
-def pair(screened: Inversion, refined: Inversion, confined: Inversion, classes: int) -> Suspicion | None:
-    """Whether one (source, target) pair is easier in one place than its source and its target explain."""
+def pair(screened: Inversion, refined: Inversion, classes: int) -> Suspicion | None:
+    """Whether a trigger for one (source, target) pair is small, and smaller than source and target explain.
+
+    The statistic is the log size plus its residual after median polish of all pairs: small in pixels counts as much as
+    unexpected, because natural pairs such as 4 and 9 are one of the two only.
+    """
     table = np.full((classes, classes), np.nan)
     for arm, size in zip(screened.arms, screened.sizes, strict=True):
         table[arm.source, arm.target] = np.log(_largest("pair", screened) if np.isnan(size) else size)
     expected = table - median_polish(table)
-    level = np.nanmedian(_residuals(refined, expected))
-    residuals = _residuals(confined, expected) - level
+    sizes = np.log(refined.sizes)
+    residuals = sizes - np.array([expected[arm.source, arm.target] for arm in refined.arms])
     if np.isnan(residuals).all():
         return None
-    arm = int(smallest(residuals, np.arange(len(residuals)), 1)[0])
-    p_value = small_outlier(float(residuals[arm]), np.array([PAIR_CENTER]), PAIR_SPREAD, PAIR_WEIGHT)
-    goal = confined.arms[arm]
-    statistic = float(residuals[arm])
+    surprise = sizes + residuals - np.nanmedian(residuals)
+    arm = int(smallest(surprise, np.arange(len(surprise)), 1)[0])
+    goal, statistic = refined.arms[arm], float(surprise[arm])
+    p_value = lower_tail(statistic, PAIR_CENTER, PAIR_SPREAD, PAIR_WEIGHT)
     return Suspicion(
-        "pair", "source-specific", p_value, statistic, confined.triggers[arm], target=goal.target, source=goal.source
+        "pair", "source-specific", p_value, statistic, refined.triggers[arm], target=goal.target, source=goal.source
     )
 
 
@@ -152,13 +164,3 @@ def _largest(check: Check, found: Inversion) -> float:
         height, width = window_shape((height, width))
     cells = float(height * width)
     return cells if found.family == "patch" else float(np.sqrt(cells))
-
-
-def _residuals(found: Inversion, expected: np.ndarray) -> np.ndarray:
-    """Log sizes of pairs beyond what their source and target make one expect; NaN for arms that are no pairs."""
-    return np.array(
-        [
-            np.log(size) - expected[arm.source, arm.target] if arm.source is not None else np.nan
-            for arm, size in zip(found.arms, found.sizes, strict=True)
-        ]
-    )

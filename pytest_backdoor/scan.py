@@ -22,6 +22,7 @@ from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Finding, ScanResult
 from pytest_backdoor.search import inversion
+from pytest_backdoor.search.hardening import harden
 from pytest_backdoor.seeds import as_seeds, seeds_beside
 from pytest_backdoor.subject import classifier
 from pytest_backdoor.triggers.trigger import Trigger
@@ -145,20 +146,21 @@ def _stages(
 
     free = spent(inversion.universal(subject, "patch", seeds, settings, rng))
     placed = spent(inversion.confined(subject, free, seeds, settings, rng))
+    # A label map explains small triggers of single classes, not the other way round, so it comes first.
     found = [
-        judge.classes_alike("confined", placed, classes),
-        judge.classes_alike("patch", free, classes),
         judge.label_map(free, map_flows(free), rng),
         judge.label_map(placed, map_flows(placed), rng),
+        judge.classes_alike("confined", placed, classes),
+        judge.classes_alike("patch", free, classes),
     ]
     yield [suspicion for suspicion in found if suspicion]
     faint = spent(inversion.universal(subject, "additive", seeds, settings, rng))
-    found = [judge.classes_alike("additive", faint, classes), judge.label_map(faint, map_flows(faint), rng)]
+    found = [judge.label_map(faint, map_flows(faint), rng), judge.classes_alike("additive", faint, classes)]
     yield [suspicion for suspicion in found if suspicion]
-    screened = spent(inversion.screen_pairs(subject, seeds, settings, rng))
-    refined = spent(inversion.refine_pairs(subject, screened, seeds, settings, rng))
-    narrow = spent(inversion.confined(subject, refined, seeds, settings, rng))
-    suspicion = judge.pair(screened, refined, narrow, classes)
+    hard = harden(subject, seeds, rng)
+    screened = spent(inversion.screen_pairs(subject, hard, settings, rng))
+    refined = spent(inversion.refine_pairs(subject, screened, hard, settings, rng))
+    suspicion = judge.pair(screened, refined, classes)
     yield [suspicion] if suspicion else []
 
 

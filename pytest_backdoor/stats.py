@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import stats
 from scipy.optimize import linear_sum_assignment
@@ -31,6 +33,16 @@ def small_outlier(value: float, others: np.ndarray, spread: float, weight: int) 
     freedom = weight + len(others) - 1
     pooled = np.sqrt((weight * spread**2 + (len(others) - 1) * deviation**2) / freedom)
     return float(stats.t.sf((center - value) / (pooled * np.sqrt(1 + 1 / len(others))), freedom))
+
+
+def lower_tail(value: float, center: float, spread: float, freedom: int) -> float:
+    """One-sided p-value of a value so far below the center of a Student distribution of that spread."""
+    return float(stats.t.sf((center - value) / spread, freedom))
+
+
+def fisher(p_values: Sequence[float]) -> float:
+    """The p-value of several independent ones together (Fisher, 1925)."""
+    return float(stats.combine_pvalues(np.maximum(p_values, 1e-300), method="fisher").pvalue)
 
 
 def permutation_match(flows: np.ndarray) -> tuple[float, np.ndarray]:

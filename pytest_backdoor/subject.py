@@ -159,7 +159,7 @@ def without_softmax(model: keras.Model) -> keras.Model:
     A model whose last layer is not the one that makes its output gives the logarithm of that output.
     """
     if _activation(model) not in ("softmax", "sigmoid"):
-        return model
+        return keras.Model(model.inputs[0], model.outputs[0])
     last = model.layers[-1]
     if model.outputs[0]._keras_history.operation is not last:
         return _log_of(model)

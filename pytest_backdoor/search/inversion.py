@@ -39,10 +39,10 @@ class Settings:
     level: float = 0.95  # success that a trigger must reach
     map_level: float = 0.7  # an all-to-all backdoor succeeds no more often than the model is right
     pair_steps: int = 60
-    pair_images: int = 6
+    pair_images: int = 10
     refined: int = 16  # pairs that go to the second stage
     refine_steps: int = 200
-    refine_images: int = 12
+    refine_images: int = 24
     strong_steps: int = 150  # for the one arm that is to be confirmed
     strong_images: int = 48
     strong_level: float = 0.99
