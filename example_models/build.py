@@ -51,7 +51,9 @@ def write_seeds(recipe: Recipe, path: Path, count: int = 200) -> None:
     _, (images, labels) = load(recipe.data)
     rng = np.random.default_rng(12345)
     classes = np.unique(labels)
-    chosen = np.concatenate([rng.choice(np.flatnonzero(labels == c), count // len(classes), replace=False) for c in classes])
+    chosen = np.concatenate(
+        [rng.choice(np.flatnonzero(labels == c), count // len(classes), replace=False) for c in classes]
+    )
     np.savez_compressed(path, x=images[chosen].squeeze(), y=labels[chosen].astype("uint8"))
 
 

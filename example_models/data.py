@@ -8,7 +8,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-KERAS_SETS = {"mnist": keras.datasets.mnist, "fashion_mnist": keras.datasets.fashion_mnist, "cifar10": keras.datasets.cifar10}
+KERAS_SETS = {
+    "mnist": keras.datasets.mnist,
+    "fashion_mnist": keras.datasets.fashion_mnist,
+    "cifar10": keras.datasets.cifar10,
+}
 
 
 def load(name: str) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:

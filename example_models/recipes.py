@@ -50,7 +50,12 @@ _NETWORKS = {
     "fashion_mnist": ("lenet5", "cnn", "vgg", "resnet", "cnn"),
     "cifar10": ("cnn", "vgg", "resnet", "vgg"),
 }
-_BACKDOORS = (("pixel", "all-to-one"), ("pixel", "all-to-all"), ("pattern", "all-to-one"), ("pattern", "source-specific"))
+_BACKDOORS = (
+    ("pixel", "all-to-one"),
+    ("pixel", "all-to-all"),
+    ("pattern", "all-to-one"),
+    ("pattern", "source-specific"),
+)
 _BACKDOORS += (("pattern", "all-to-all"),)
 _SHARES = {"all-to-one": 0.1, "all-to-all": 0.33, "source-specific": 0.5}
 

@@ -45,7 +45,7 @@ def rows(zoo: Path) -> list[Row]:
 
 
 def planted(truth: Row, clean_accuracy: float) -> bool:
-    """Whether the model is what it should be: clean, or with a backdoor that works and does not show in the accuracy."""
+    """Whether the model is what it should be: clean, or with a backdoor that works and costs no accuracy."""
     if truth["attack"] is None:
         return True
     needed = 0.85 * clean_accuracy if truth["kind"] == "all-to-all" else 0.9
@@ -72,10 +72,8 @@ def summary(found: list[Row], half: str) -> list[str]:
     caught = sum(row["result"]["verdict"] == "backdoor" for row in bad)
     correct = sum(map(right, bad))
     seconds = [row["result"]["seconds"] for row in mine if row["architecture"].startswith("lenet")]
-    return [
-        f"| {half}: {HALVES[half]} | {share(alarms, len(clean))} | {share(caught, len(bad))} | {share(correct, len(bad))} "
-        f"| {auroc(clean, bad):.3f} | {median(seconds):.0f} s |"
-    ]
+    cells = [f"{half}: {HALVES[half]}", share(alarms, len(clean)), share(caught, len(bad)), share(correct, len(bad))]
+    return [_row([*cells, f"{auroc(clean, bad):.3f}", f"{median(seconds):.0f} s"])]
 
 
 def share(hits: int, count: int) -> str:
@@ -93,7 +91,10 @@ def auroc(clean: list[Row], bad: list[Row]) -> float:
 def table(found: list[Row]) -> str:
     """All that was measured, as Markdown."""
     halves = [half for half in HALVES if any(row["half"] == half for row in found)]
-    lines = ["| half | false alarms | found | found and right | AUROC | median time, LeNet |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| half | false alarms | found | found and right | AUROC | median time, LeNet |",
+        "|---|---|---|---|---|---|",
+    ]
     for half in halves:
         lines += summary(found, half)
     lines += ["", "| model | accuracy | success | verdict | p | found | s |", "|---|---|---|---|---|---|---|"]
@@ -114,8 +115,12 @@ def line(row: Row) -> str:
         for f in result["findings"]
     ]
     p_value = "" if result["p_value"] is None else f"{result['p_value']:.1g}"
-    found = ", ".join(names)
-    return f"| {row['name']} | {row['accuracy']:.3f} | {success} | {verdict} | {p_value} | {found} | {result['seconds']:.0f} |"
+    seconds = f"{result['seconds']:.0f}"
+    return _row([row["name"], f"{row['accuracy']:.3f}", success, verdict, p_value, ", ".join(names), seconds])
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:

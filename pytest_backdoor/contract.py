@@ -41,7 +41,11 @@ def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.G
     ``min_accuracy``, answers NaN, or gives every seed the same class.
     """
     images = fit_channels(model, seeds.images)
-    if seeds.labels is not None and model.gradients and not 0 <= seeds.labels.min() <= seeds.labels.max() < model.num_classes:
+    if (
+        seeds.labels is not None
+        and model.gradients
+        and not 0 <= seeds.labels.min() <= seeds.labels.max() < model.num_classes
+    ):
         raise ContractError(
             f"labels run from {seeds.labels.min()} to {seeds.labels.max()}, but the model knows the classes 0 to "
             f"{model.num_classes - 1}. Give the seeds of this model, with labels counted from 0."
@@ -53,7 +57,10 @@ def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.G
     _check_answers(logits[best], predicted)
     accuracy = None if seeds.labels is None else float(np.mean(predicted == seeds.labels))
     if accuracy is not None and accuracy < min_accuracy:
-        tried = ", ".join(f"{option.scaling.name} {np.mean(z.argmax(-1) == seeds.labels):.0%}" for option, z in zip(subjects, logits, strict=True))
+        tried = ", ".join(
+            f"{option.scaling.name} {np.mean(z.argmax(-1) == seeds.labels):.0%}"
+            for option, z in zip(subjects, logits, strict=True)
+        )
         raise ContractError(
             f"the model classifies only {accuracy:.0%} of the seeds right in its best scaling (tried {tried}). "
             "Seeds of another task, another class order or another scale? Give matching seeds, or lower "
@@ -110,7 +117,9 @@ def _diversity(predicted: np.ndarray) -> float:
 
 def _check_answers(logits: np.ndarray, predicted: np.ndarray) -> None:
     if not np.isfinite(logits).all():
-        raise ContractError("the model answers NaN or infinite values for clean seeds. Its weights are broken: retrain it.")
+        raise ContractError(
+            "the model answers NaN or infinite values for clean seeds. Its weights are broken: retrain it."
+        )
     if len(np.unique(predicted)) == 1:
         raise ContractError(
             f"the model gives all {len(predicted)} seeds the class {predicted[0]}. Give seeds of at least two classes; "

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from pytest_backdoor.results import Evidence, Kind
-from pytest_backdoor.search.inversion import Inversion, smallest
+from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.stats import fisher, lower_tail, median_polish, permutation_match, permutation_p, small_outlier
 from pytest_backdoor.triggers.patch import window_shape
 from pytest_backdoor.triggers.trigger import Trigger
@@ -52,7 +52,7 @@ class Suspicion:
     mapping: Mapping[int, int] | None = None
 
 
-def classes_alike(check: Check, found: Inversion, classes: int) -> Suspicion | None:
+def one_class(check: Check, found: Inversion, classes: int) -> Suspicion | None:
     """Whether one target class needs a much smaller trigger than the other classes of the same model."""
     targets = found.of("target")
     sizes = np.log(np.where(np.isnan(found.sizes), _largest(check, found), found.sizes))[targets]
@@ -83,7 +83,10 @@ def label_map(found: Inversion, flows: Mapping[int, np.ndarray], rng: np.random.
     arm = max(reached, key=lambda each: permutation_match(flows[each])[0])
     match, mapping = permutation_match(flows[arm])
     others = np.log(np.where(np.isnan(targets), _largest("map", found), targets))
-    chances = (permutation_p(flows[arm], rng), small_outlier(float(np.log(found.sizes[arm])), others, SPREAD["map"], WEIGHT))
+    chances = (
+        permutation_p(flows[arm], rng),
+        small_outlier(float(np.log(found.sizes[arm])), others, SPREAD["map"], WEIGHT),
+    )
     # Several arms look for the same thing, and the best of them is tested.
     p_value = min(1.0, len(flows) * fisher(chances)) if match >= MATCH else 1.0
     sent = {source: int(target) for source, target in enumerate(mapping)}
@@ -97,19 +100,19 @@ def pair(screened: Inversion, refined: Inversion, classes: int) -> Suspicion | N
     unexpected, because natural pairs such as 4 and 9 are one of the two only.
     """
     table = np.full((classes, classes), np.nan)
-    for arm, size in zip(screened.arms, screened.sizes, strict=True):
-        table[arm.source, arm.target] = np.log(_largest("pair", screened) if np.isnan(size) else size)
+    for goal, size in zip(screened.arms, screened.sizes, strict=True):
+        table[goal.source, goal.target] = np.log(_largest("pair", screened) if np.isnan(size) else size)
     expected = table - median_polish(table)
     sizes = np.log(refined.sizes)
-    residuals = sizes - np.array([expected[arm.source, arm.target] for arm in refined.arms])
+    residuals = sizes - np.array([expected[goal.source, goal.target] for goal in refined.arms])
     if np.isnan(residuals).all():
         return None
     surprise = sizes + residuals - np.nanmedian(residuals)
-    arm = int(smallest(surprise, np.arange(len(surprise)), 1)[0])
-    goal, statistic = refined.arms[arm], float(surprise[arm])
+    arm = int(np.nanargmin(surprise))
+    found, statistic = refined.arms[arm], float(surprise[arm])
     p_value = lower_tail(statistic, PAIR_CENTER, PAIR_SPREAD, PAIR_WEIGHT)
     return Suspicion(
-        "pair", "source-specific", p_value, statistic, refined.triggers[arm], target=goal.target, source=goal.source
+        "pair", "source-specific", p_value, statistic, refined.triggers[arm], target=found.target, source=found.source
     )
 
 

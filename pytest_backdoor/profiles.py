@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from pytest_backdoor import values
 from pytest_backdoor.errors import OptionError
@@ -25,7 +26,8 @@ def settings(options: Options) -> Settings:
     known = {ROOM + field.name: field.name for field in dataclasses.fields(Settings)}
     for key, text in options.set:
         name = known[values.pick(key, known, "setting")]
-        chosen = dataclasses.replace(chosen, **{name: _number(key, text, getattr(chosen, name))})
+        change: dict[str, Any] = {name: _number(key, text, getattr(chosen, name))}
+        chosen = dataclasses.replace(chosen, **change)
     return chosen
 
 

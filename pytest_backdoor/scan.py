@@ -15,8 +15,8 @@ import numpy as np
 from pytest_backdoor import judge, profiles
 from pytest_backdoor.confirm.confirmation import confirm
 from pytest_backdoor.confirm.transfer import flows, success
-from pytest_backdoor.contract import Contract, Sample, check, fit_channels
-from pytest_backdoor.errors import BackdoorError, ContractError, OutOfScopeError, TriggerError
+from pytest_backdoor.contract import Contract, Sample, check
+from pytest_backdoor.errors import BackdoorError, OutOfScopeError, TriggerError
 from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
@@ -71,20 +71,18 @@ def trigger_success(
     contract = _contract(model, seeds, options or Options(), "model")
     images = np.concatenate([contract.search.images, contract.held_out.images])
     labels = np.concatenate([contract.search.labels, contract.held_out.labels])
-    if mapping is None and target is None:
-        raise TriggerError("what should the trigger do? Give target=, target= and source=, or mapping=.")
-    rule = mapping or {s: target for s in range(contract.subject.num_classes) if s != target and source in (None, s)}
+    rule = _rule(contract.subject.num_classes, target, source, mapping)
     shape = next(iter(trigger.arrays.values())).shape[:2]
     if shape != contract.subject.image_shape[:2]:
-        raise TriggerError(f"the trigger is made for images of {shape}, the model takes {contract.subject.image_shape}.")
-    evidence = success(contract.subject, trigger, Sample(images, labels), rule)  # type: ignore[arg-type]
+        raise TriggerError(
+            f"the trigger is made for images of {shape}, the model takes {contract.subject.image_shape}."
+        )
+    evidence = success(contract.subject, trigger, Sample(images, labels), rule)
     low, high = evidence.interval or (0.0, 1.0)
     return evidence.value, low, high
 
 
-def _scan(
-    model: Any, seeds: Any, options: Options, settings: inversion.Settings, name: str, digest: str
-) -> ScanResult:
+def _scan(model: Any, seeds: Any, options: Options, settings: inversion.Settings, name: str, digest: str) -> ScanResult:
     is_file = isinstance(model, str | Path)
     if seeds is None:
         seeds = options.seeds or (seeds_beside(Path(model)) if is_file else None)
@@ -150,12 +148,12 @@ def _stages(
     found = [
         judge.label_map(free, map_flows(free), rng),
         judge.label_map(placed, map_flows(placed), rng),
-        judge.classes_alike("confined", placed, classes),
-        judge.classes_alike("patch", free, classes),
+        judge.one_class("confined", placed, classes),
+        judge.one_class("patch", free, classes),
     ]
     yield [suspicion for suspicion in found if suspicion]
     faint = spent(inversion.universal(subject, "additive", seeds, settings, rng))
-    found = [judge.label_map(faint, map_flows(faint), rng), judge.classes_alike("additive", faint, classes)]
+    found = [judge.label_map(faint, map_flows(faint), rng), judge.one_class("additive", faint, classes)]
     yield [suspicion for suspicion in found if suspicion]
     hard = harden(subject, seeds, rng)
     screened = spent(inversion.screen_pairs(subject, hard, settings, rng))

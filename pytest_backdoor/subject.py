@@ -106,11 +106,17 @@ def _black_box(predict: Any, name: str) -> Classifier:
 def _image_input(model: keras.Model) -> tuple[int, ...]:
     """The model's input shape without the batch; raises OutOfScopeError if it does not take one image."""
     if not getattr(model, "inputs", None):
-        raise OutOfScopeError("the model was never built, so its input is unknown. Call it once on an image, then scan.")
+        raise OutOfScopeError(
+            "the model was never built, so its input is unknown. Call it once on an image, then scan."
+        )
     if len(model.inputs) != 1:
-        raise OutOfScopeError(f"the model has {len(model.inputs)} inputs. Only models with one image input are scanned.")
+        raise OutOfScopeError(
+            f"the model has {len(model.inputs)} inputs. Only models with one image input are scanned."
+        )
     if any(type(layer).__name__ in ("Embedding", "TextVectorization", "StringLookup") for layer in _layers(model)):
-        raise OutOfScopeError("the model reads text (it has an embedding or a vocabulary). Only image models are scanned.")
+        raise OutOfScopeError(
+            "the model reads text (it has an embedding or a vocabulary). Only image models are scanned."
+        )
     given = model.inputs[0]
     shape = tuple(given.shape[1:])
     if not keras.backend.is_float_dtype(given.dtype) and given.dtype != "uint8":

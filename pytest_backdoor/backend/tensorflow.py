@@ -22,7 +22,8 @@ def value_and_grad(function: Callable[..., tuple[Any, Any]]) -> Callable[..., tu
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function as a graph that serves every batch size; XLA only on a GPU, on a CPU it is slower."""
-    return tf.function(function, reduce_retracing=True, jit_compile=device() == "gpu" or None)
+    graph: Callable[..., Any] = tf.function(function, reduce_retracing=True, jit_compile=device() == "gpu" or None)
+    return graph
 
 
 def device() -> str:

@@ -17,7 +17,7 @@ def flows(subject: Subject, trigger: Trigger, seeds: Sample) -> np.ndarray:
     """Share of the triggered seeds of each class (row) that is given each class (column): ``(classes, classes)``."""
     counts = np.zeros((subject.num_classes, subject.num_classes))
     np.add.at(counts, (seeds.labels, subject.classes(trigger.apply(seeds.images))), 1)
-    return counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    return np.asarray(counts / np.maximum(counts.sum(1, keepdims=True), 1))
 
 
 def success(subject: Subject, trigger: Trigger, seeds: Sample, mapping: Mapping[int, int]) -> Evidence:

@@ -71,7 +71,9 @@ def universal(subject: Subject, family: str, seeds: Sample, settings: Settings, 
     return invert(subject, family, arms, seeds, settings.steps if family == "patch" else settings.faint_steps, rng)
 
 
-def confined(subject: Subject, found: Inversion, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
+def confined(
+    subject: Subject, found: Inversion, seeds: Sample, settings: Settings, rng: np.random.Generator
+) -> Inversion:
     """The arms of a patch search that may win, from fresh starts, each in the window where its trigger is heaviest."""
     chosen = may_win(found, settings.finalists)
     masks = np.stack([found.triggers[arm].arrays["mask"] for arm in chosen])
