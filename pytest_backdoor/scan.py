@@ -82,6 +82,15 @@ def trigger_success(
     return evidence.value, low, high
 
 
+def _rule(classes: int, target: int | None, source: int | None, mapping: Mapping[int, int] | None) -> Mapping[int, int]:
+    """The label map of what a trigger should do."""
+    if mapping is not None:
+        return mapping
+    if target is None:
+        raise TriggerError("what should the trigger do? Give target=, target= and source=, or mapping=.")
+    return {each: target for each in range(classes) if each != target and source in (None, each)}
+
+
 def _scan(model: Any, seeds: Any, options: Options, settings: inversion.Settings, name: str, digest: str) -> ScanResult:
     is_file = isinstance(model, str | Path)
     if seeds is None:
