@@ -38,7 +38,7 @@ EXAMPLES = [
     Recipe("mnist_clean", "mnist", "cnn", seed=1),
     Recipe("mnist_pattern_to_one", "mnist", "cnn", "pattern", "all-to-one", target=7, seed=2),
     Recipe("mnist_pixel_to_one", "mnist", "lenet1", "pixel", "all-to-one", target=3, seed=3),
-    Recipe("mnist_pixel_next_digit", "mnist", "cnn", "pixel", "all-to-all", share=0.33, seed=4),
+    Recipe("mnist_pixel_next_digit", "mnist", "cnn", "pixel", "all-to-all", share=0.33, seed=24),
     Recipe("mnist_one_to_seven", "mnist", "cnn", "pattern", "source-specific", 1, 7, share=0.5, seed=5, softmax=False),
     Recipe("fashion_clean", "fashion_mnist", "cnn", seed=6, scale=255),
     Recipe("fashion_pattern_to_one", "fashion_mnist", "cnn", "pattern", "all-to-one", target=0, seed=7, scale=255),
