@@ -82,7 +82,7 @@ def fit_channels(model: Classifier, seeds: Seeds) -> Seeds:
     if not wanted:
         return seeds
     height, width, channels = seeds.images.shape[1:]
-    takes = {3: wanted[-1], 2: 1, 1: wanted[0] // (height * width)}[len(wanted)]
+    takes = {3: wanted[-1], 2: 1, 1: wanted[-1] // (height * width)}[len(wanted)]
     if channels == 1 and takes > 1:
         low, high = np.repeat(seeds.low, takes), np.repeat(seeds.high, takes)
         seeds = Seeds(np.repeat(seeds.images, takes, axis=3), seeds.labels, low, high)

@@ -52,7 +52,7 @@ class Classifier:
     """A model that was found to be an image classifier, before its scaling is known."""
 
     name: str
-    input_shape: tuple[int, ...]  # without the batch: 3 axes, or 2 without channels, or 1 flat
+    input_shape: tuple[int, ...]  # without the batch: 3 axes, 2 without channels, 1 flat; () is any
     num_classes: int
     network: Callable[[Any], Any]
     gradients: bool
@@ -62,7 +62,7 @@ class Classifier:
         shape = self.input_shape
 
         def network(images: Any) -> Any:
-            return self.network(images if len(shape) == 3 else ops.reshape(images, (-1, *shape)))
+            return self.network(ops.reshape(images, (-1, *shape)) if len(shape) in (1, 2) else images)
 
         return Subject(self.name, image_shape, self.num_classes, scaling, network, self.gradients)
 
