@@ -130,20 +130,11 @@ def test_labels_that_the_model_does_not_know_are_refused(labels):
         checked(by_brightness(0, 1), labels=labels)
 
 
-def test_a_model_that_is_mostly_wrong_is_refused_with_what_was_tried():
-    swapped = np.array([0, 2, 1])[LABELS]
-    with pytest.raises(
-        ContractError,
-        match=r"only 33% of the seeds right .*\(tried /255 33%, as is 33%, \[-1,1\] \d+%\). Seeds of another task",
-    ):
-        checked(by_brightness(0, 1), labels=swapped)
-
-
-def test_the_accuracy_that_is_wanted_is_the_callers():
+def test_a_model_less_right_than_wanted_is_refused_with_what_was_tried():
     labels = LABELS.copy()
     labels[:6] = 1  # 24 of 30 stay right
     assert checked(by_brightness(0, 1), labels=labels, min_accuracy=0.8).seeds.accuracy == 0.8
-    with pytest.raises(ContractError, match=r"only 80% .* \(now 0.9\)"):
+    with pytest.raises(ContractError, match=r"only 80% .* \(tried /255 80%, as is 33%, .* \(now 0.9\)"):
         checked(by_brightness(0, 1), labels=labels, min_accuracy=0.9)
 
 
