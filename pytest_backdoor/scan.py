@@ -230,8 +230,9 @@ def generator(seed: int, digest: str) -> np.random.Generator:
 def _digest(model: Any) -> str:
     """sha256 of a model's file, or of the weights of one in memory; empty for a file that cannot be read."""
     if isinstance(model, str | Path):
+        path = Path(model)
         try:
-            return safety.sha256(Path(model))
+            return safety.sha256(path) if path.is_file() else ""  # a pipe would never end
         except OSError:
             return ""  # loading says what is wrong with the file
     digest = hashlib.sha256()

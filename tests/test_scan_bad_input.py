@@ -1,5 +1,7 @@
 """What a scan says when the model or the seeds are not what it needs: a verdict with the reason, never a crash."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -56,9 +58,16 @@ def test_a_file_that_is_no_model_is_an_error(tmp_path, content):
 
 
 def test_a_missing_model_is_an_error(tmp_path):
-    verdict, error = ended(scan(tmp_path / "gone.keras", options=SHORT))
+    result = scan(tmp_path / "gone.keras", options=SHORT)
+    assert (result.verdict, result.sha256) == ("error", "")
+    assert result.error.endswith("Received: No such file or directory. Give the path of a model file.")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.keras")
+    verdict, error = ended(scan(tmp_path / "pipe.keras", options=SHORT))
     assert verdict == "error"
-    assert "gone.keras" in error
+    assert "pipe.keras: this is a folder or a device, not a file" in error
 
 
 def test_weights_that_are_no_numbers_are_an_error(tmp_path, clean):
