@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,8 @@ class Trigger:
 
     def save(self, path: Path) -> None:
         """Writes the trigger as ``.npz``, without pickles."""
-        np.savez_compressed(path, family=np.array(self.family), **self.arrays)
+        stored: dict[str, Any] = {**self.arrays, "family": np.array(self.family)}
+        np.savez_compressed(path, **stored)
 
     @classmethod
     def load(cls, path: Path | str) -> Trigger:
