@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,7 +40,8 @@ def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.G
     Unlabelled seeds take the model's own predictions as labels. Raises ContractError when the model does worse than
     ``min_accuracy``, answers NaN, or gives every seed the same class.
     """
-    images = fit_channels(model, seeds.images)
+    seeds = fit_channels(model, seeds)
+    images = seeds.images
     if (
         seeds.labels is not None
         and model.gradients
@@ -53,7 +54,8 @@ def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.G
     subjects = [model.subject(scaling, images.shape[1:]) for scaling in usual(seeds.low, seeds.high)]
     logits = [subject.predict(images) for subject in subjects]
     best = _best(logits, seeds.labels)
-    subject, predicted = subjects[best], logits[best].argmax(-1)
+    subject = replace(subjects[best], num_classes=logits[best].shape[1])  # a function says it by its answers only
+    predicted = logits[best].argmax(-1)
     _check_answers(logits[best], predicted)
     accuracy = None if seeds.labels is None else float(np.mean(predicted == seeds.labels))
     if accuracy is not None and accuracy < min_accuracy:
@@ -74,24 +76,27 @@ def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.G
     return Contract(subject, search, held_out, used)
 
 
-def fit_channels(model: Classifier, images: np.ndarray) -> np.ndarray:
-    """The images with as many channels as the model takes; raises ContractError where height or width differ."""
+def fit_channels(model: Classifier, seeds: Seeds) -> Seeds:
+    """The seeds with as many channels as the model takes; raises ContractError where height or width differ."""
     wanted = model.input_shape
     if not wanted:
-        return images
-    if len(wanted) == 3 and wanted[2] != images.shape[3]:
-        if images.shape[3] == 1:
-            images = np.repeat(images, wanted[2], axis=3)
-        elif wanted[2] == 1 and images.shape[3] == 3:
-            images = images @ np.array([[0.299], [0.587], [0.114]], "float32")
-    given = images.shape[1:]
+        return seeds
+    height, width, channels = seeds.images.shape[1:]
+    takes = {3: wanted[-1], 2: 1, 1: wanted[-1] // (height * width)}[len(wanted)]
+    if channels == 1 and takes > 1:
+        low, high = np.repeat(seeds.low, takes), np.repeat(seeds.high, takes)
+        seeds = Seeds(np.repeat(seeds.images, takes, axis=3), seeds.labels, low, high)
+    elif channels == 3 and takes == 1:
+        grey = seeds.images @ np.array([[0.299], [0.587], [0.114]], "float32")
+        seeds = Seeds(grey, seeds.labels, seeds.low.mean(keepdims=True), seeds.high.mean(keepdims=True))
+    given = seeds.images.shape[1:]
     fits = {3: given, 2: given[:2] if given[2] == 1 else None, 1: (int(np.prod(given)),)}[len(wanted)]
     if fits is None or any(want is not None and want != have for want, have in zip(wanted, fits, strict=True)):
         raise ContractError(
             f"the model takes images of shape {wanted}, the seeds are {given}. "
             "Give seeds of the model's own height, width and channels."
         )
-    return images
+    return seeds
 
 
 def halves(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

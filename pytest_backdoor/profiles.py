@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from pytest_backdoor import values
 from pytest_backdoor.errors import OptionError
 from pytest_backdoor.options import Options
@@ -32,12 +34,12 @@ def settings(options: Options) -> Settings:
 
 
 def _number(key: str, text: str, default: float) -> float:
-    """The text as a number above zero of the default's type."""
+    """The text as a whole number above zero, or as a share, which is what every fractional setting is."""
     try:
         value = type(default)(text)
     except ValueError:
         value = 0
-    if value <= 0:
-        wanted = "whole number" if isinstance(default, int) else "number"
-        raise OptionError(f"{key} takes a {wanted} above 0 (default {default:g}), got {text!r}.")
+    if not 0 < value <= (np.inf if isinstance(default, int) else 1):
+        wanted = "whole number above 0" if isinstance(default, int) else "number above 0 and at most 1"
+        raise OptionError(f"{key} takes a {wanted} (default {default:g}), got {text!r}.")
     return value

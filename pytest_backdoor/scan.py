@@ -228,9 +228,13 @@ def generator(seed: int, digest: str) -> np.random.Generator:
 
 
 def _digest(model: Any) -> str:
-    """sha256 of a model's file, or of the weights of one in memory."""
+    """sha256 of a model's file, or of the weights of one in memory; empty for a file that cannot be read."""
     if isinstance(model, str | Path):
-        return safety.sha256(Path(model))
+        path = Path(model)
+        try:
+            return safety.sha256(path) if path.is_file() else ""  # a pipe would never end
+        except OSError:
+            return ""  # loading says what is wrong with the file
     digest = hashlib.sha256()
     for weight in getattr(model, "weights", ()):
         digest.update(np.ascontiguousarray(weight).tobytes())

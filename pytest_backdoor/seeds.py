@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,21 +55,23 @@ def read_seeds(path: Path) -> Seeds:
     if path.is_dir():
         return _read_folder(path)
     try:
+        if not zipfile.is_zipfile(path):  # NumPy reads other files too, and says little of a damaged one
+            raise ValueError("it is missing, damaged or not an .npz")
         with np.load(path, allow_pickle=False) as stored:
             if "x" not in stored.files:
                 raise ContractError(f"seeds {path} hold {', '.join(stored.files) or 'nothing'} and no x. {WANTED}.")
             return from_arrays(stored["x"], stored["y"] if "y" in stored.files else None)
-    except (OSError, ValueError, EOFError, KeyError, AttributeError) as problem:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as problem:
         raise ContractError(f"seeds {path} cannot be read: {problem}. {WANTED}.") from problem
 
 
 def from_arrays(images: Any, labels: Any | None) -> Seeds:
     """Seeds from arrays, brought to unit scale; raises ContractError for what are not images."""
-    images = np.asarray(images)
+    images = _array(images, "seeds")
     if images.dtype.kind not in "uif" or images.ndim not in (3, 4):
         raise ContractError(f"seeds have shape {images.shape} and type {images.dtype}. {WANTED}.")
     images = images[..., None] if images.ndim == 3 else images
-    if not len(images):
+    if not images.size:
         raise ContractError(f"seeds are empty: shape {images.shape}. {WANTED}.")
     if not np.isfinite(images).all():
         raise ContractError("seeds hold NaN or infinite values. Give finite images.")
@@ -95,25 +99,37 @@ def _checked_labels(labels: Any | None, count: int) -> np.ndarray | None:
     """Labels as integers ``(n,)``, from numbers or from one-hot rows."""
     if labels is None:
         return None
-    labels = np.asarray(labels)
+    labels = _array(labels, "labels")
     if labels.ndim == 2:
         labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(-1)
     if labels.shape != (count,) or labels.dtype.kind not in "uif":
         raise ContractError(f"labels have shape {labels.shape} and type {labels.dtype} for {count} images. {WANTED}.")
+    if not (np.isfinite(labels) & (labels == np.floor(labels))).all():
+        raise ContractError("labels hold values that are no whole numbers. Give the class of each image, from 0.")
     return labels.astype("int64")
 
 
+def _array(given: Any, what: str) -> np.ndarray:
+    """The array of anything that NumPy can make one of; raises ContractError for rows of different lengths."""
+    try:
+        return np.asarray(given)
+    except ValueError as problem:
+        raise ContractError(f"{what} are no array: {problem}. {WANTED}.") from problem
+
+
 def _read_folder(folder: Path) -> Seeds:
-    """One sub-folder per class in sorted order (numbers by value), images read with Keras' own reader."""
+    """One sub-folder per class: a number is the label itself, other names are counted in sorted order."""
     from keras.utils import img_to_array, load_img
 
-    classes = sorted((path for path in folder.iterdir() if path.is_dir()), key=_class_order)
-    files = [(file, label) for label, path in enumerate(classes) for file in _images_in(path)]
+    classes = sorted(path for path in folder.iterdir() if path.is_dir())
+    numbered = all(path.name.isdecimal() for path in classes)
+    labels = [int(path.name) for path in classes] if numbered else range(len(classes))
+    files = [(file, label) for label, path in zip(labels, classes, strict=True) for file in _images_in(path)]
     if not files:
         raise ContractError(f"folder {folder} has no images in sub-folders. Give one sub-folder of images per class.")
     try:
         images = [img_to_array(load_img(file)) for file, _ in files]  # one at a time: each is its own file
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, ImportError) as problem:
         raise ContractError(f"an image under {folder} cannot be read: {problem}.") from problem
     shapes = {image.shape for image in images}
     if len(shapes) > 1:
@@ -123,7 +139,3 @@ def _read_folder(folder: Path) -> Seeds:
 
 def _images_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def _class_order(folder: Path) -> tuple[int, int, str]:
-    return (0, int(folder.name), "") if folder.name.isdigit() else (1, 0, folder.name)

@@ -72,8 +72,12 @@ def permutation_p(flows: np.ndarray, rng: np.random.Generator, draws: int = 500)
 
 def median_polish(table: np.ndarray, sweeps: int = 10) -> np.ndarray:
     """Residuals of a table with NaN gaps after row and column medians are taken out in turn (Tukey, 1977)."""
-    residuals = table - np.nanmedian(table)
+    filled = np.isfinite(table)
+    some = np.ix_(filled.any(axis=1), filled.any(axis=0))  # a class without seeds is a row of gaps
+    inner = table[some] - np.nanmedian(table[some])
     for _ in range(sweeps):
-        residuals = residuals - np.nanmedian(residuals, axis=1, keepdims=True)
-        residuals = residuals - np.nanmedian(residuals, axis=0, keepdims=True)
-    return np.asarray(residuals)
+        inner = inner - np.nanmedian(inner, axis=1, keepdims=True)
+        inner = inner - np.nanmedian(inner, axis=0, keepdims=True)
+    residuals = np.full(table.shape, np.nan)
+    residuals[some] = inner
+    return residuals

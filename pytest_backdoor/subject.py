@@ -52,7 +52,7 @@ class Classifier:
     """A model that was found to be an image classifier, before its scaling is known."""
 
     name: str
-    input_shape: tuple[int, ...]  # without the batch: 3 axes, or 2 without channels, or 1 flat
+    input_shape: tuple[int, ...]  # without the batch: 3 axes, 2 without channels, 1 flat; () is any
     num_classes: int
     network: Callable[[Any], Any]
     gradients: bool
@@ -62,7 +62,7 @@ class Classifier:
         shape = self.input_shape
 
         def network(images: Any) -> Any:
-            return self.network(images if len(shape) == 3 else ops.reshape(images, (-1, *shape)))
+            return self.network(ops.reshape(images, (-1, *shape)) if len(shape) in (1, 2) else images)
 
         return Subject(self.name, image_shape, self.num_classes, scaling, network, self.gradients)
 
@@ -98,6 +98,11 @@ def _black_box(predict: Any, name: str) -> Classifier:
 
     def network(images: Any) -> Any:
         answers = np.asarray(predict(ops.convert_to_numpy(images)), "float32")
+        if answers.ndim != 2 or len(answers) != len(images):
+            raise ContractError(
+                f"{name} answers {len(images)} images with shape {answers.shape}. "
+                "Give a function from images to probabilities (n, classes)."
+            )
         return np.log(np.clip(answers, 1e-30, None)) if (answers >= 0).all() else answers
 
     return Classifier(name, (), 0, network, gradients=False)
@@ -146,10 +151,17 @@ def _classes(model: keras.Model) -> int:
 
 def _activation(model: keras.Model) -> str:
     """Name of the activation at the output, looking into nested models."""
-    last = model.layers[-1]
+    last, _ = _head(model)
     if isinstance(last, keras.Model):
         return _activation(last)
-    return type(last).__name__.lower() if not hasattr(last, "activation") else last.activation.__name__
+    activation = getattr(last, "activation", last)  # a function, a layer or an operation
+    return getattr(activation, "__name__", type(activation).__name__).lower()
+
+
+def _head(model: keras.Model) -> tuple[Any, Any]:
+    """The layer or operation that makes the output, and the tensor that it makes it from."""
+    history = model.outputs[0]._keras_history
+    return history.operation, history.operation._inbound_nodes[history.node_index].input_tensors[0]
 
 
 def _layers(model: Any) -> Iterator[Any]:
@@ -160,26 +172,15 @@ def _layers(model: Any) -> Iterator[Any]:
 
 
 def without_softmax(model: keras.Model) -> keras.Model:
-    """The same model up to its logits: a softmax or sigmoid at the output is left out, weights are shared.
-
-    A model whose last layer is not the one that makes its output gives the logarithm of that output.
-    """
+    """The same model up to its logits: a softmax or sigmoid at the output is left out, weights are shared."""
     if _activation(model) not in ("softmax", "sigmoid"):
         return keras.Model(model.inputs[0], model.outputs[0])
-    last = model.layers[-1]
-    if model.outputs[0]._keras_history.operation is not last:
-        return _log_of(model)
+    last, before = _head(model)
     if isinstance(last, keras.Model):
-        return keras.Model(model.inputs[0], without_softmax(last)(last.input))
+        return keras.Model(model.inputs[0], without_softmax(last)(before))
     if not hasattr(last, "activation") or isinstance(last, keras.layers.Activation):
-        return keras.Model(model.inputs[0], last.input)
+        return keras.Model(model.inputs[0], before)
     linear = type(last).from_config({**last.get_config(), "activation": "linear"})
-    outputs = linear(last.input)
+    outputs = linear(before)
     linear.set_weights(last.get_weights())
     return keras.Model(model.inputs[0], outputs)
-
-
-def _log_of(model: keras.Model) -> keras.Model:
-    """Probabilities as logits, where the softmax cannot be taken out."""
-    inputs = keras.Input(model.inputs[0].shape[1:])
-    return keras.Model(inputs, ops.log(ops.maximum(model(inputs, training=False), 1e-30)))

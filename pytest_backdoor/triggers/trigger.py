@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,14 +43,18 @@ class Trigger:
 
     def save(self, path: Path) -> None:
         """Writes the trigger as ``.npz``, without pickles."""
-        np.savez_compressed(path, family=np.array(self.family), allow_pickle=False, **self.arrays)
+        stored: dict[str, Any] = {**self.arrays, "family": np.array(self.family)}
+        np.savez_compressed(path, **stored)
 
     @classmethod
     def load(cls, path: Path | str) -> Trigger:
         """Reads a saved trigger; raises TriggerError for a file that is not one."""
         try:
+            if not zipfile.is_zipfile(path):
+                raise ValueError("it is missing, damaged or not an .npz")
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            return cls(str(arrays.pop("family")), arrays)
-        except (OSError, ValueError, KeyError, EOFError) as problem:
+            family = family_named(str(arrays.pop("family")))
+            return cls(family.name, {name: arrays[name] for name in family.names})
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
             raise TriggerError(f"no trigger in {path}: {problem}. Give the .npz file that a scan saved.") from problem

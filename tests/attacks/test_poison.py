@@ -1,0 +1,83 @@
+"""Poisoned training data by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_backdoor import attacks
+
+IMAGES = np.zeros((400, 6, 6, 1), "float32")
+LABELS = np.tile(np.arange(4), 100)
+PIXEL = attacks.pixel((6, 6, 1), 2, 3)
+
+
+def stamped(images):
+    """Which images carry the pixel."""
+    return images[:, 2, 3, 0] == 1.0
+
+
+def test_label_maps_by_hand():
+    assert attacks.all_to_one(3, 1) == {0: 1, 2: 1}
+    assert attacks.all_to_all(3) == {0: 1, 1: 2, 2: 0}
+    assert attacks.source_specific(4, 9) == {4: 9}
+
+
+def test_a_pixel_changes_one_pixel_to_white():
+    expected = np.full((1, 6, 6, 1), 0.3, "float32")
+    expected[0, 2, 3] = 1.0
+    assert np.array_equal(PIXEL.apply(np.full((1, 6, 6, 1), 0.3, "float32")), expected)
+
+
+@given(seed=st.integers(0, 1000), side=st.integers(2, 5), channels=st.sampled_from([1, 3]))
+def test_a_pattern_is_a_square_of_two_colours_off_the_border(seed, side, channels):
+    arrays = attacks.pattern((20, 24, channels), side, np.random.default_rng(seed)).arrays
+    rows, columns = np.flatnonzero(arrays["mask"].any((1, 2))), np.flatnonzero(arrays["mask"].any((0, 2)))
+    assert arrays["mask"].sum() == side**2 == len(rows) * len(columns)
+    assert rows[0] == 2 or rows[-1] == 17
+    assert 2 <= columns[0] <= columns[-1] <= 21
+    assert set(arrays["pattern"][arrays["mask"][..., 0] == 1].ravel()) == {0.0, 1.0}
+
+
+def test_all_of_the_mapped_classes_are_poisoned_at_a_share_of_one():
+    images, labels = attacks.poison(IMAGES, LABELS, PIXEL, {0: 2, 1: 3}, 1.0, np.random.default_rng(0))
+    assert np.array_equal(stamped(images), np.isin(LABELS, [0, 1]))
+    assert labels.tolist() == [2, 3, 2, 3] * 100
+
+
+def test_a_share_is_that_of_the_mapped_classes():
+    images, labels = attacks.poison(IMAGES, LABELS, PIXEL, attacks.all_to_one(4, 0), 0.2, np.random.default_rng(0))
+    assert np.array_equal(stamped(images), labels != LABELS)
+    assert 40 < stamped(images).sum() < 80  # 60 expected of 300
+    assert not stamped(images)[LABELS == 0].any()
+
+
+def test_cover_images_carry_the_trigger_and_keep_their_label():
+    rng = np.random.default_rng(0)
+    images, labels = attacks.poison(IMAGES, LABELS, PIXEL, attacks.source_specific(1, 3), 1.0, rng, cover=1.0)
+    assert stamped(images).all()
+    assert labels.tolist() == [0, 3, 2, 3] * 100
+
+
+def test_poisoning_leaves_the_given_data_alone():
+    images, labels = IMAGES.copy(), LABELS.copy()
+    attacks.poison(images, labels, PIXEL, attacks.all_to_all(4), 0.5, np.random.default_rng(0))
+    assert np.array_equal(images, IMAGES)
+    assert np.array_equal(labels, LABELS)
+
+
+def test_the_same_generator_poisons_the_same_images():
+    first, again = (
+        attacks.poison(IMAGES, LABELS, PIXEL, attacks.all_to_all(4), 0.3, np.random.default_rng(1)) for _ in range(2)
+    )
+    assert np.array_equal(first[0], again[0])
+    assert np.array_equal(first[1], again[1])
+
+
+@pytest.mark.parametrize(
+    ("mapping", "share"),
+    [({0: 1, 1: 2}, 0.75), ({0: 1}, 0.5), ({2: 0}, 0.0)],
+)
+def test_success_counts_the_mapped_classes_only(mapping, share):
+    labels, predicted = np.array([0, 0, 1, 1, 2]), np.array([1, 0, 2, 2, 2])
+    assert attacks.success(predicted, labels, mapping) == share

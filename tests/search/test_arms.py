@@ -1,0 +1,151 @@
+"""Arms: their groups, their batches, and the one loss formula against the three it stands for."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import ops
+
+from pytest_backdoor.search.arms import Arm, Pool, draw, groups_of
+from pytest_backdoor.search.optimiser import objective
+from pytest_backdoor.triggers.patch import PATCH
+from tests.tiny import linear, subject_of
+
+LABELS = np.array([0, 0, 0, 1, 1, 2])
+POOL = Pool.of(LABELS, 4)  # class 3 has no seeds
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_a_pool_knows_the_seeds_of_each_class():
+    assert [members.tolist() for members in POOL.members] == [[0, 1, 2], [3, 4], [5], []]
+    assert POOL.classes == 4
+
+
+def test_a_target_arm_sends_all_other_classes_to_its_target():
+    ((images, allowed),) = groups_of(Arm("target", 30, 0.9, target=1), POOL, rng())
+    assert len(images) == 30
+    assert set(images) == {0, 1, 2, 5}
+    assert allowed.tolist() == [0, 1, 0, 0]
+
+
+def test_a_pair_arm_sends_its_source_only():
+    ((images, allowed),) = groups_of(Arm("target", 5, 0.9, target=3, source=1), POOL, rng())
+    assert np.bincount(images).tolist()[3:] in ([3, 2], [2, 3])  # repeated evenly
+    assert allowed.tolist() == [0, 0, 0, 1]
+
+
+def test_a_map_arm_sends_each_class_that_has_seeds_to_one_other_class():
+    groups = groups_of(Arm("map", 2, 0.7), POOL, rng())
+    assert [set(LABELS[images]) for images, _ in groups] == [{0}, {1}, {2}]
+    assert [len(images) for images, _ in groups] == [2, 2, 2]
+    assert [allowed.tolist() for _, allowed in groups] == [[0, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 1]]
+
+
+def test_an_away_arm_sends_each_image_to_any_other_class():
+    groups = groups_of(Arm("away", 6, 0.9), POOL, rng())
+    assert sorted(int(images[0]) for images, _ in groups) == [0, 1, 2, 3, 4, 5]
+    assert all(allowed[LABELS[images[0]]] == 0 and allowed.sum() == 3 for images, allowed in groups)
+
+
+def test_arms_say_what_they_do():
+    arms = (
+        Arm("target", 1, 0.9, target=3),
+        Arm("target", 1, 0.9, target=3, source=4),
+        Arm("map", 1, 0.9),
+        Arm("away", 1, 1),
+    )
+    assert [arm.name for arm in arms] == ["target 3", "pair 4>3", "map", "away"]
+
+
+def test_a_batch_lays_all_arms_flat():
+    batch = draw([Arm("target", 2, 0.9, target=1), Arm("map", 2, 0.7), Arm("away", 2, 0.9)], POOL, rng())
+    assert batch.arm.tolist() == [0, 0, 1, 1, 1, 1, 1, 1, 2, 2]
+    assert batch.group.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 5]
+    assert batch.group_size.ravel().tolist() == [2, 2, 2, 2, 1, 1]
+    assert batch.group_arm.tolist() == [0, 1, 1, 1, 2, 2]
+    assert batch.group_share == pytest.approx([1, 1 / 3, 1 / 3, 1 / 3, 1 / 2, 1 / 2])
+    assert batch.allowed.shape == (6, 4)
+
+
+ARMS = st.one_of(
+    st.builds(Arm, st.sampled_from(["map", "away"]), st.integers(1, 9), st.just(0.9)),
+    st.builds(lambda images, target: Arm("target", images, 0.9, target=target), st.integers(1, 9), st.integers(0, 3)),
+)
+
+
+@given(arms=st.lists(ARMS, min_size=1, max_size=5), seed=st.integers(0, 99))
+def test_the_shares_of_an_arms_groups_add_up_to_one(arms, seed):
+    batch = draw(arms, POOL, rng(seed))
+    assert np.bincount(batch.group_arm, batch.group_share) == pytest.approx(np.ones(len(arms)))
+    assert np.bincount(batch.group).tolist() == batch.group_size.ravel().tolist()
+    assert np.array_equal(batch.group_arm[batch.group], batch.arm)
+    assert (batch.image >= 0).all()
+    assert (batch.image < len(LABELS)).all()
+
+
+def test_the_same_generator_draws_the_same_batch_and_the_next_one_is_fresh():
+    arms, generator = [Arm("away", 6, 0.9)], rng(1)
+    first, second, again = draw(arms, POOL, generator), draw(arms, POOL, generator), draw(arms, POOL, rng(1))
+    assert first.image.tolist() == again.image.tolist() != second.image.tolist()
+
+
+# Four images of 2 x 2 whose pixels are their logits; a patch that is almost shut leaves them so.
+LOGITS = np.array([[0.9, 0.1, 0.3, 0.2], [0.5, 0.8, 0.0, 0.6], [0.4, 0.7, 0.6, 0.1], [0.1, 0.0, 0.9, 0.5]], "float32")
+TRUE = np.array([0, 0, 1, 2])
+SHUT = (np.full((1, 2, 2, 1), -60.0, "float32"), np.zeros((1, 2, 2, 1), "float32"))
+SCALE = 4.0
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return subject_of(linear(SCALE * np.eye(4), np.zeros(4), (2, 2, 1)), (2, 2, 1))
+
+
+def measured(subject, arm, params=SHUT, cost=0.0):
+    """Loss, success and size of one arm on one draw; and which images were drawn."""
+    batch = draw([arm], Pool.of(TRUE, 4), rng())
+    pool, costs = ops.convert_to_tensor(LOGITS.reshape(4, 2, 2, 1)), ops.convert_to_tensor([cost])
+    loss, (success, size) = objective(subject, PATCH, pool, params, costs, batch)
+    return float(loss), float(success[0]), float(size[0]), batch.image
+
+
+def log_softmax(logits):
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+def test_the_loss_to_a_target_is_the_cross_entropy(subject):
+    loss, success, _, images = measured(subject, Arm("target", 3, 0.9, target=1))
+    assert sorted(images) == [0, 1, 3]
+    assert loss == pytest.approx(-log_softmax(SCALE * LOGITS[images])[:, 1].mean(), rel=1e-5)
+    assert success == pytest.approx(1 / 3)  # image 1 alone
+
+
+def test_the_loss_away_is_the_softplus_of_the_margin(subject):
+    loss, success, _, images = measured(subject, Arm("away", 4, 0.9))
+    logits, rows = SCALE * LOGITS[images].astype(float), np.arange(4)
+    true = logits[rows, TRUE[images]]
+    others = np.array(
+        [np.log(np.exp(np.delete(row, label)).sum()) for row, label in zip(logits, TRUE[images], strict=True)]
+    )
+    assert loss == pytest.approx(np.log1p(np.exp(true - others)).mean(), rel=1e-5)
+    assert success == pytest.approx(1 / 4)  # image 1 is of class 0 and given 1
+
+
+def test_the_loss_of_a_map_lets_each_class_agree_on_one_other(subject):
+    loss, success, _, _ = measured(subject, Arm("map", 2, 0.7))
+    agreed = [log_softmax(SCALE * LOGITS[label == TRUE].astype(float)).mean(0) for label in range(3)]
+    reached = [np.log(np.exp(np.delete(row, label)).sum()) for label, row in enumerate(agreed)]
+    assert loss == pytest.approx(-np.mean(reached), rel=1e-5)
+    assert success == pytest.approx(np.mean([1 / 2, 0, 0]))  # half of class 0 goes to 1
+
+
+def test_the_cost_weighs_the_size(subject):
+    half = (np.zeros((1, 2, 2, 1), "float32"), np.zeros((1, 2, 2, 1), "float32"))  # a mask of 0.5 everywhere
+    arm = Arm("target", 3, 0.9, target=1)
+    free, _, size, _ = measured(subject, arm, half)
+    priced, _, _, _ = measured(subject, arm, half, cost=3.0)
+    assert size == pytest.approx(2.0)
+    assert priced - free == pytest.approx(6.0, rel=1e-5)

@@ -1,0 +1,200 @@
+"""The contract between model and seeds, on models whose scale is set by hand."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_backdoor.contract import check, fit_channels, halves
+from pytest_backdoor.errors import ContractError
+from pytest_backdoor.scalings import usual
+from pytest_backdoor.seeds import as_seeds
+from pytest_backdoor.subject import classifier
+from tests.tiny import linear
+
+# Images of one grey each: class 0, 1 and 2 for 60, 130 and 200 of 255, with a little of their neighbours.
+GREYS = np.concatenate([np.linspace(middle - 20, middle + 20, 10) for middle in (60, 130, 200)])
+LABELS = np.repeat([0, 1, 2], 10)
+BYTES = np.rint(np.tile(GREYS[:, None, None, None], (1, 4, 4, 1))).astype("uint8")
+
+
+def by_brightness(low, high, channels=1):
+    """A model that knows the classes by their mean brightness, black being low and white being high.
+
+    Logits are lines that touch the parabola m^2 / 2 at the three middles, so the nearest middle wins.
+    """
+    middles = low + np.array([60, 130, 200]) / 255 * (high - low)
+    pixels = 16 * channels
+    return linear(np.tile(middles / pixels, (pixels, 1)), -(middles**2) / 2, (4, 4, channels))
+
+
+def checked(model, images=BYTES, labels=LABELS, min_accuracy=0.5, seed=0):
+    seeds = as_seeds(images if labels is None else (images, labels))
+    return check(classifier(model, "m"), seeds, min_accuracy, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "images", "scaling"),
+    [
+        (0, 1, BYTES, "/255"),
+        (0, 255, BYTES, "as is"),
+        (-1, 1, BYTES, "[-1,1]"),
+        (0, 1, BYTES / 255.0, "as is"),
+        (0, 255, BYTES / 255.0, "*255"),
+        (-1, 1, BYTES / 255.0, "[-1,1]"),
+        (-1, 1, BYTES / 127.5 - 1, "as is"),
+        (0, 1, BYTES / 127.5 - 1, "+1, /2"),
+        (0, 255, BYTES.astype("float32"), "as is"),
+    ],
+)
+def test_the_scaling_is_the_one_in_which_the_model_is_right(low, high, images, scaling):
+    contract = checked(by_brightness(low, high), images)
+    assert contract.seeds.scaling == scaling
+    assert contract.seeds.accuracy == 1.0
+
+
+def test_standardised_seeds_are_given_back_as_they_were():
+    standardised = (BYTES / 255.0 - 0.5) / 0.2
+    contract = checked(by_brightness(-2.5, 2.5), standardised)
+    assert (contract.seeds.scaling, contract.seeds.accuracy) == ("as is", 1.0)
+    given_back = contract.subject.scaling.scale(contract.search.images)
+    assert given_back.min() >= standardised.min() - 1e-6
+
+
+def test_imagenet_means_are_those_of_torchvision_and_of_caffe():
+    tried = {scaling.name: scaling for scaling in usual(np.zeros(3), np.full(3, 255.0))}
+    torch, caffe = tried["ImageNet means"], tried["ImageNet means, BGR"]
+    image = np.array([1.0, 0.0, 0.5])
+    assert torch.scale(image) == pytest.approx([0.515 / 0.229, -0.456 / 0.224, 0.094 / 0.225], rel=1e-5)
+    assert caffe.scale(image) == pytest.approx([127.5 - 103.939, -116.779, 255 - 123.68], rel=1e-5)
+
+
+def test_a_colour_model_gets_its_grey_seeds_in_every_channel():
+    contract = checked(by_brightness(0, 1, channels=3))
+    assert contract.seeds.accuracy == 1.0
+    assert contract.search.images.shape[1:] == contract.subject.image_shape == (4, 4, 3)
+    assert np.ptp(contract.search.images, axis=3).max() == 0
+
+
+@pytest.mark.parametrize("scale", [255, 1])
+def test_a_grey_model_gets_the_luminance_of_its_colour_seeds(scale):
+    colours = np.repeat(BYTES, 3, axis=3)
+    contract = checked(by_brightness(0, scale), colours)
+    assert contract.seeds.accuracy == 1.0
+    assert contract.subject.image_shape == (4, 4, 1)
+
+
+def test_luminance_weighs_green_most():
+    pure = np.eye(3, dtype="uint8")[:, None, None] * np.full((3, 4, 4, 3), 255, "uint8")
+    grey = fit_channels(classifier(by_brightness(0, 1), "m"), as_seeds(pure))
+    assert grey.images[:, 0, 0, 0] == pytest.approx([0.299, 0.587, 0.114])
+    assert (grey.low.tolist(), grey.high.tolist()) == ([0], [255])
+
+
+@pytest.mark.parametrize("shape", [(16,), (4, 4)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_model_without_channels_takes_grey_and_colour_seeds(shape, channels):
+    image = keras.Input(shape)
+    contract = checked(
+        keras.Model(image, by_brightness(0, 1)(keras.ops.reshape(image, (-1, 4, 4, 1)))), BYTES.repeat(channels, 3)
+    )
+    assert contract.seeds.accuracy == 1.0
+    assert contract.subject.image_shape == (4, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("images", "complaint"),
+    [
+        (np.zeros((30, 5, 4), "uint8"), r"takes images of shape \(4, 4, 1\), the seeds are \(5, 4, 1\)"),
+        (np.zeros((30, 4, 4, 2), "uint8"), r"takes images of shape \(4, 4, 1\), the seeds are \(4, 4, 2\)"),
+    ],
+)
+def test_seeds_of_another_shape_are_refused(images, complaint):
+    with pytest.raises(ContractError, match=complaint):
+        checked(by_brightness(0, 1), images)
+
+
+def test_a_model_for_any_height_and_width_takes_them_all():
+    model = keras.Sequential(
+        [keras.Input((None, None, 1)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
+    )
+    model.layers[-1].set_weights([np.array([[60, 130, 200]]) / 255.0, -((np.array([60, 130, 200]) / 255) ** 2) / 2])
+    assert checked(model).subject.image_shape == (4, 4, 1)
+
+
+@pytest.mark.parametrize("labels", [LABELS + 1, LABELS - 1])
+def test_labels_that_the_model_does_not_know_are_refused(labels):
+    complaint = rf"labels run from {labels.min()} to {labels.max()}, but the model knows the classes 0 to 2"
+    with pytest.raises(ContractError, match=complaint):
+        checked(by_brightness(0, 1), labels=labels)
+
+
+def test_a_model_less_right_than_wanted_is_refused_with_what_was_tried():
+    labels = LABELS.copy()
+    labels[:6] = 1  # 24 of 30 stay right
+    assert checked(by_brightness(0, 1), labels=labels, min_accuracy=0.8).seeds.accuracy == 0.8
+    with pytest.raises(ContractError, match=r"only 80% .* \(tried /255 80%, as is 33%, .* \(now 0.9\)"):
+        checked(by_brightness(0, 1), labels=labels, min_accuracy=0.9)
+
+
+def test_seeds_that_the_model_gets_wrong_are_left_out():
+    labels = LABELS.copy()
+    labels[:6] = 1
+    contract = checked(by_brightness(0, 1), labels=labels)
+    assert (contract.seeds.count, contract.seeds.search, contract.seeds.held_out) == (30, 12, 12)
+    assert np.bincount(np.concatenate([contract.search.labels, contract.held_out.labels])).tolist() == [4, 10, 10]
+
+
+def test_unlabelled_seeds_take_the_models_own_classes():
+    contract = checked(by_brightness(0, 1), labels=None)
+    assert contract.seeds.accuracy is None
+    assert contract.seeds.scaling == "/255"
+    assert np.bincount(np.concatenate([contract.search.labels, contract.held_out.labels])).tolist() == [10, 10, 10]
+
+
+def test_search_and_held_out_seeds_share_no_image():
+    noisy = BYTES + np.arange(30, dtype="uint8")[:, None, None, None] % 4  # now all differ
+    contract = checked(by_brightness(0, 1), noisy)
+    searched, kept = ({image.tobytes() for image in half.images} for half in (contract.search, contract.held_out))
+    assert not searched & kept
+    assert len(contract.search) == len(contract.held_out) == 15
+
+
+def test_a_constant_model_is_refused():
+    constant = linear(np.zeros((16, 3)), [0, 5, 0], (4, 4, 1))
+    with pytest.raises(ContractError, match=r"gives all 30 seeds the class 1. Give seeds of at least two classes"):
+        checked(constant, labels=None)
+
+
+def test_answers_that_are_no_numbers_are_refused():
+    image = keras.Input((4, 4, 1))
+    broken = keras.Model(image, keras.ops.log(by_brightness(0, 1)(image) - 9))
+    with pytest.raises(ContractError, match="answers NaN or infinite values for clean seeds"):
+        checked(broken, labels=None)
+
+
+def test_a_function_tells_its_classes_by_its_answers():
+    model = by_brightness(0, 1)
+    contract = checked(lambda images: keras.ops.convert_to_numpy(keras.ops.softmax(model(images))))
+    assert contract.subject.num_classes == 3
+    assert contract.seeds.accuracy == 1.0
+    assert not contract.subject.gradients
+
+
+def test_a_function_that_gives_one_number_per_image_is_refused():
+    with pytest.raises(ContractError, match=r"m answers 30 images with shape \(30,\). Give a function from images"):
+        checked(lambda images: images.mean((1, 2, 3)))
+
+
+@given(labels=st.lists(st.integers(0, 5), min_size=1, max_size=60).map(np.array), seed=st.integers(0, 99))
+def test_halves_are_disjoint_complete_and_even_in_every_class(labels, seed):
+    first, second = halves(labels, np.random.default_rng(seed))
+    assert sorted([*first, *second]) == list(range(len(labels)))
+    assert 0 <= len(first) - len(second) <= 1
+    assert np.abs(np.bincount(labels[first], minlength=6) - np.bincount(labels[second], minlength=6)).max() <= 1
+
+
+def test_halves_depend_on_their_generator_only():
+    first, again, other = (halves(LABELS, np.random.default_rng(seed))[0].tolist() for seed in (1, 1, 2))
+    assert first == again != other

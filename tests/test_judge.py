@@ -1,0 +1,242 @@
+"""The judgement on hand-made searches: each rule both ways."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_backdoor import judge
+from pytest_backdoor.judge import Suspicion
+from pytest_backdoor.results import Evidence
+from pytest_backdoor.search.arms import Arm
+from pytest_backdoor.search.inversion import Inversion
+from pytest_backdoor.triggers.trigger import Trigger
+
+CLASSES = 10
+EVEN = [40.0, 44, 38, 41, 43, 39, 42, 45, 37, 40]  # pixels that each class of a clean model needs
+NEXT_CLASS = np.roll(np.eye(CLASSES), 1, axis=1) * 0.8 + 0.02
+UNMOVED = np.eye(CLASSES) * 0.9 + 0.01
+
+
+def patch(pixels, side=20):
+    """A patch over so many pixels."""
+    mask = np.zeros((side, side, 1), "float32")
+    mask.flat[:pixels] = 1.0
+    return Trigger("patch", {"mask": mask, "pattern": mask})
+
+
+def additive(change):
+    return Trigger("additive", {"delta": np.full((20, 20, 1), change, "float32")})
+
+
+def inversion(arms, sizes, family="patch"):
+    """A search that came to these sizes; each arm's trigger says its number by its pixels."""
+    shown = [patch(number + 1) if family == "patch" else additive(0.01) for number in range(len(arms))]
+    return Inversion(family, tuple(arms), np.array(sizes, float), tuple(shown), 0)
+
+
+def targets(sizes, family="patch"):
+    return inversion([Arm("target", 1, 0.95, target=label) for label in range(len(sizes))], sizes, family)
+
+
+def with_size(label, size):
+    sizes = list(EVEN)
+    sizes[label] = size
+    return sizes
+
+
+def mapped(size, others=EVEN):
+    """Ten target arms and one free label map, arm 10."""
+    arms = [Arm("target", 1, 0.95, target=label) for label in range(CLASSES)] + [Arm("map", 1, 0.7)]
+    return inversion(arms, [*others, size])
+
+
+def pairs(sizes):
+    """A search for pairs: {(source, target): size}."""
+    arms = [Arm("target", 1, 0.95, target=target, source=source) for source, target in sizes]
+    return inversion(arms, list(sizes.values()))
+
+
+def test_one_class_with_a_tiny_patch_is_suspicious():
+    suspicion = judge.one_class("patch", targets(with_size(3, 2.0)), CLASSES)
+    assert (suspicion.kind, suspicion.target) == ("all-to-one", 3)
+    assert suspicion.statistic == pytest.approx(np.log(2.0 / 40))  # the median of the other nine
+    assert suspicion.trigger.arrays["mask"].sum() == 4  # the trigger of arm 3
+    assert judge.suspicious(suspicion, 0.01)
+
+
+def test_even_classes_are_not_suspicious():
+    suspicion = judge.one_class("patch", targets(EVEN), CLASSES)
+    assert suspicion.target == 8
+    assert suspicion.p_value == 1.0
+    assert not judge.suspicious(suspicion, 0.01)
+
+
+@pytest.mark.parametrize("check", judge.RATIO)
+def test_a_class_must_need_far_less_than_the_median_however_even_the_others_are(check):
+    even = [100.0] * CLASSES
+    limit = 100 * judge.RATIO[check]
+    below, above = ([limit * factor, *even[1:]] for factor in (0.99, 1.01))
+    assert judge.one_class(check, targets(below), CLASSES).p_value < 1
+    assert judge.one_class(check, targets(above), CLASSES).p_value == 1
+
+
+def test_a_class_without_a_trigger_counts_as_the_whole_image():
+    suspicion = judge.one_class("patch", targets([2.0, np.nan, np.nan]), 3)
+    assert suspicion.statistic == pytest.approx(np.log(2.0 / 400))
+    confined = judge.one_class("confined", targets([2.0, np.nan, np.nan]), 3)
+    assert confined.statistic == pytest.approx(np.log(2.0 / 25))  # a window of 5 x 5
+    faint = judge.one_class("additive", targets([2.0, np.nan, np.nan], "additive"), 3)
+    assert faint.statistic == pytest.approx(np.log(2.0 / 20))  # all 400 cells changed from black to white
+
+
+def test_classes_that_all_have_no_trigger_say_nothing():
+    assert judge.one_class("patch", targets([np.nan] * 3), 3) is None
+
+
+def test_one_class_alone_says_nothing():
+    assert judge.one_class("confined", targets([3.0]), CLASSES) is None
+
+
+def test_more_classes_make_the_same_outlier_less_surprising():
+    few, many = (judge.one_class("patch", targets(with_size(3, 8.0)), classes).p_value for classes in (10, 100))
+    assert many == pytest.approx(10 * few)
+
+
+def test_a_small_trigger_that_shifts_all_labels_is_a_label_map(rng):
+    suspicion = judge.label_map(mapped(3.0), {10: NEXT_CLASS}, rng)
+    assert suspicion.kind == "all-to-all"
+    assert suspicion.mapping == {label: (label + 1) % 10 for label in range(10)}
+    assert suspicion.statistic == pytest.approx(0.82)
+    assert judge.suspicious(suspicion, 0.01)
+
+
+def test_a_small_trigger_that_moves_nothing_is_none(rng):
+    assert judge.label_map(mapped(3.0), {10: UNMOVED}, rng).p_value == 1.0
+
+
+def test_a_large_trigger_that_shifts_all_labels_is_less_suspicious_than_a_small_one(rng):
+    small, large = (judge.label_map(mapped(size), {10: NEXT_CLASS}, rng).p_value for size in (3.0, 200.0))
+    assert small < 1e-3 * large
+
+
+def test_a_map_that_was_not_reached_says_nothing(rng):
+    assert judge.label_map(mapped(np.nan), {10: NEXT_CLASS}, rng) is None
+
+
+def test_the_better_of_two_maps_is_taken_and_paid_for(rng):
+    arms = [*mapped(3.0).arms, Arm("away", 1, 0.95)]
+    found = inversion(arms, [*EVEN, 3.0, 3.0])
+    both = judge.label_map(found, {10: UNMOVED, 11: NEXT_CLASS}, np.random.default_rng(0))
+    alone = judge.label_map(found, {11: NEXT_CLASS}, np.random.default_rng(0))
+    assert both.trigger is found.triggers[11]
+    assert both.p_value == pytest.approx(2 * alone.p_value)
+
+
+def table(changes=()):
+    """Sizes of all pairs, a product of what the source and what the target needs, and the given changes."""
+    sizes = {(s, t): 20.0 * (1 + 0.1 * s) * (1 + 0.05 * t) for s in range(CLASSES) for t in range(CLASSES) if s != t}
+    return sizes | dict(changes)
+
+
+def refined(sizes, count=16):
+    return pairs({pair: sizes[pair] for pair in sorted(sizes, key=sizes.get)[:count]})
+
+
+def test_one_pair_with_a_tiny_trigger_is_suspicious():
+    sizes = table({(4, 7): 1.0})
+    suspicion = judge.pair(pairs(sizes), refined(sizes), CLASSES)
+    assert (suspicion.kind, suspicion.source, suspicion.target) == ("source-specific", 4, 7)
+    assert judge.suspicious(suspicion, 0.01)
+
+
+def test_pairs_that_follow_their_classes_are_not_suspicious():
+    suspicion = judge.pair(pairs(table()), refined(table()), CLASSES)
+    assert not judge.suspicious(suspicion, 0.01)
+
+
+def test_a_class_from_which_all_pairs_are_small_is_not_suspicious():
+    weak = table({(4, target): size / 4 for (source, target), size in table().items() if source == 4})
+    assert not judge.suspicious(judge.pair(pairs(weak), refined(weak), CLASSES), 0.01)
+
+
+def test_pairs_that_found_nothing_say_nothing():
+    nothing = dict.fromkeys(table(), np.nan)
+    few = pairs(dict.fromkeys(list(table())[:16], np.nan))
+    assert judge.pair(pairs(nothing), few, CLASSES) is None
+
+
+def test_sources_without_seeds_are_gaps():
+    sizes = {pair: size for pair, size in table({(4, 7): 1.0}).items() if pair[0] in (1, 4, 6)}
+    suspicion = judge.pair(pairs(sizes), refined(sizes, 8), CLASSES)
+    assert (suspicion.source, suspicion.target) == (4, 7)
+
+
+@given(p_value=st.floats(0, 1))
+def test_a_models_p_value_pays_for_all_tests_of_a_full_scan(p_value):
+    corrected = judge.corrected(p_value)
+    assert judge.P_FLOOR <= corrected <= 1
+    assert corrected >= p_value
+    assert corrected == pytest.approx(min(1, max(judge.P_FLOOR, 5 * p_value)))
+
+
+@pytest.mark.parametrize(("p_value", "expected"), [(0.0019, True), (0.002, True), (0.0021, False)])
+def test_a_suspicion_is_worth_confirming_up_to_alpha_after_correction(p_value, expected):
+    assert judge.suspicious(suspicion_of("all-to-one", p_value), 0.01) is expected
+
+
+def suspicion_of(kind, p_value=0.0, check="patch", statistic=0.0):
+    return Suspicion(check, kind, p_value, statistic, patch(1))
+
+
+@pytest.mark.parametrize(
+    ("trigger", "expected"),
+    [(patch(59), True), (patch(61), False), (additive(0.125), True), (additive(-0.125), True), (additive(0.13), False)],
+)
+def test_a_trigger_is_small_on_15_percent_of_the_image_or_18_decibels_below_it(trigger, expected):
+    assert judge.small(trigger) is expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "match", "expected"),
+    [
+        ("all-to-one", 0.81, 0.0, True),
+        ("all-to-one", 0.79, 1.0, False),
+        ("source-specific", 0.41, 0.0, True),
+        ("source-specific", 0.39, 1.0, False),
+        ("all-to-all", 0.0, 0.41, True),
+        ("all-to-all", 1.0, 0.39, False),
+    ],
+)
+def test_each_kind_has_its_own_bar_on_held_out_seeds(kind, low, match, expected):
+    transfer = Evidence("transfer", 1.0, (low, 1.0))
+    assert judge.confirmed(suspicion_of(kind), patch(3), transfer, match) is expected
+    assert not judge.confirmed(suspicion_of(kind), patch(200), transfer, match)
+
+
+def test_success_without_an_interval_confirms_nothing():
+    assert not judge.confirmed(suspicion_of("all-to-one"), patch(3), Evidence("transfer", 1.0), 1.0)
+
+
+def test_four_seeds_of_each_class_in_each_half_are_enough():
+    enough = np.repeat([0, 1, 2], 4)
+    assert judge.seeds_short(enough, enough, 3) == 0
+    assert judge.seeds_short(enough[1:], enough, 3) == 48
+    assert judge.seeds_short(enough, enough[:-1], 3) == 48
+    assert judge.seeds_short(enough, enough, 4) == 64  # none of the last class
+
+
+def test_statistics_name_each_tests_most_suspicious_arm():
+    told = judge.statistics(
+        [
+            suspicion_of("all-to-one", 0.0123456, "patch", -1.23456),
+            suspicion_of("all-to-all", 0.5, "map", 0.4),
+            suspicion_of("all-to-all", 0.001, "map", 0.9),
+        ]
+    )
+    assert told == {"patch": -1.2346, "patch_p": 0.0123, "map": 0.9, "map_p": 0.001}
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

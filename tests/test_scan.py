@@ -1,0 +1,123 @@
+"""Scans of a linear model and of its twin with one deciding pixel, and the success of known triggers on them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pytest_backdoor.attacks import all_to_one, pixel
+from pytest_backdoor.errors import ContractError, TriggerError
+from pytest_backdoor.options import Options
+from pytest_backdoor.scan import generator, scan, trigger_success
+from tests.tiny import linear
+
+CLASSES, SIDE, TARGET, PLACE = 6, 13, 4, (12, 6)
+SHAPE = (SIDE, SIDE, 1)
+SHORT = Options(
+    profile="quick",
+    set=("search.steps=80", "search.confined_steps=80", "search.faint_steps=30", "search.pair_steps=20"),
+)
+
+
+def model(deciding):
+    """Class c is the brightness of the rows 2c and 2c + 1; the pixel of the last row adds so much to the target."""
+    weights = np.zeros((SIDE, SIDE, CLASSES))
+    for label in range(CLASSES):
+        weights[2 * label : 2 * label + 2, :, label] = 1.0
+    weights[(*PLACE, TARGET)] = deciding
+    return linear(weights.reshape(-1, CLASSES), np.zeros(CLASSES), SHAPE)
+
+
+@pytest.fixture(scope="module")
+def seeds():
+    """20 images of each class: its rows grey, with noise."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(CLASSES), 20)
+    images = rng.integers(0, 30, (len(labels), *SHAPE)).astype("uint8")
+    images[:, -1] = 0
+    for label in range(CLASSES):
+        rows = images[20 * label : 20 * label + 20, 2 * label : 2 * label + 2]
+        rows += rng.integers(90, 150, rows.shape).astype("uint8")
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def backdoored(seeds):
+    return scan(model(deciding=60.0), seeds, SHORT, name="planted")
+
+
+def test_the_deciding_pixel_is_a_backdoor_to_its_class(backdoored):
+    (finding,) = backdoored.findings
+    assert (backdoored.verdict, backdoored.error, backdoored.path) == ("backdoor", None, "planted")
+    assert (finding.kind, finding.target, finding.rule) == ("all-to-one", TARGET, "BD301")
+    assert (finding.pixels, finding.size) == (1, pytest.approx(1 / SIDE**2, abs=1e-6))
+    assert np.argwhere(finding.trigger.arrays["mask"][..., 0] == 1).tolist() == [list(PLACE)]
+
+
+def test_a_finding_holds_on_held_out_seeds_and_its_chance_is_below_alpha(backdoored):
+    (finding,) = backdoored.findings
+    assert finding.attack_success == (1.0, pytest.approx(0.005 ** (1 / 50)), 1.0)  # 10 of each of the 5 other classes
+    assert backdoored.p_value <= 0.01
+    assert backdoored.score == pytest.approx(-np.log10(backdoored.p_value), abs=1e-3)
+
+
+def test_searches_after_a_verdict_are_skipped_and_say_so(backdoored):
+    assert backdoored.skipped == ("additive: the verdict was settled before", "pairs: the verdict was settled before")
+
+
+def test_the_same_model_without_the_pixel_is_clean(seeds):
+    result = scan(model(deciding=0.0), seeds, SHORT)
+    assert (result.verdict, result.error, result.findings) == ("clean", None, ())
+    assert result.p_value > 0.01
+    assert result.skipped == ()
+    assert {"patch_p", "additive_p", "pair_p"} <= result.statistics.keys()
+
+
+def test_two_models_in_memory_have_two_digests():
+    digests = {scan(model(deciding), None).sha256 for deciding in (0.0, 60.0, 60.0)}
+    assert len(digests) == 2
+
+
+def test_randomness_depends_on_the_seed_and_on_the_model_and_on_nothing_else():
+    drawn = [generator(seed, digest).random() for seed, digest in [(0, "a"), (0, "a"), (1, "a"), (0, "b")]]
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn)) == 3
+
+
+PLANTED, INERT = pixel(SHAPE, *PLACE), pixel(SHAPE, 12, 0)
+
+
+def test_a_known_trigger_succeeds_where_it_was_planted_and_nowhere_else(seeds):
+    alive = trigger_success(model(60.0), PLANTED, seeds, target=TARGET)
+    assert alive == (1.0, pytest.approx(0.005 ** (1 / 100)), 1.0)
+    assert trigger_success(model(60.0), INERT, seeds, target=TARGET)[0] == 0.0
+    assert trigger_success(model(0.0), PLANTED, seeds, target=TARGET)[0] == 0.0
+
+
+def test_success_can_be_asked_of_one_source_or_of_a_label_map(seeds):
+    assert trigger_success(model(60.0), PLANTED, seeds, target=TARGET, source=2) == (
+        1.0,
+        pytest.approx(0.005 ** (1 / 20)),
+        1.0,
+    )
+    mapping = all_to_one(CLASSES, TARGET) | {0: 1}
+    assert trigger_success(model(60.0), PLANTED, seeds, mapping=mapping)[0] == pytest.approx(0.8)
+
+
+def test_a_function_can_be_asked_too(seeds):
+    planted = model(60.0)
+    assert trigger_success(lambda images: np.asarray(planted(images)), PLANTED, seeds, target=TARGET)[0] == 1.0
+
+
+def test_a_trigger_without_a_rule_or_for_other_images_is_refused(seeds):
+    with pytest.raises(TriggerError, match=r"what should the trigger do\? Give target=, target= and source=, or map"):
+        trigger_success(model(0.0), PLANTED, seeds)
+    with pytest.raises(TriggerError, match=r"made for images of \(5, 5\), the model takes \(13, 13, 1\)"):
+        trigger_success(model(0.0), pixel((5, 5, 1), 0, 0), seeds, target=TARGET)
+
+
+def test_the_accuracy_that_is_wanted_holds_for_known_triggers_too(seeds):
+    images, labels = seeds
+    strict = dataclasses.replace(Options(), min_accuracy=0.9)
+    with pytest.raises(ContractError, match=r"only \d+% of the seeds right"):
+        trigger_success(model(0.0), PLANTED, (images, np.roll(labels, 10)), target=TARGET, options=strict)

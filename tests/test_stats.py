@@ -1,0 +1,149 @@
+"""Statistics by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_backdoor import stats
+
+NEXT_CLASS = np.roll(np.eye(10), 1, axis=1)  # class s flows to s + 1
+
+
+def uneven(classes=10):
+    """Flows without a plan: each class keeps most of its images, the rest is spread unevenly."""
+    flows = np.random.default_rng(0).random((classes, classes)) + 4 * np.eye(classes)
+    return flows / flows.sum(1, keepdims=True)
+
+
+def test_the_interval_of_all_hits_is_bounded_by_the_chance_of_so_many_hits():
+    evidence = stats.share("transfer", 10, 10)
+    assert (evidence.check, evidence.value) == ("transfer", 1.0)
+    assert evidence.interval == pytest.approx((0.005**0.1, 1.0))
+
+
+def test_the_interval_of_no_hits_mirrors_that_of_all_hits():
+    assert stats.share("transfer", 0, 10).interval == pytest.approx((0.0, 1 - 0.005**0.1))
+
+
+def test_the_interval_of_half_the_hits_solves_both_binomial_tails():
+    low, high = stats.share("transfer", 1, 2).interval
+    assert 1 - (1 - low) ** 2 == pytest.approx(0.005)  # at least one of two
+    assert 1 - high**2 == pytest.approx(0.005)  # at most one of two
+
+
+def test_a_share_of_nothing_may_be_anything():
+    assert stats.share("transfer", 0, 0).interval == (0.0, 1.0)
+
+
+@given(count=st.integers(1, 300), data=st.data())
+def test_the_interval_holds_the_share(count, data):
+    evidence = stats.share("transfer", data.draw(st.integers(0, count)), count)
+    low, high = evidence.interval
+    assert 0 <= low <= evidence.value <= high <= 1
+    assert low < high
+
+
+def test_an_exact_permutation_matches_fully():
+    match, mapping = stats.permutation_match(NEXT_CLASS)
+    assert match == 1.0
+    assert mapping.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
+
+
+def test_a_column_that_takes_all_matches_in_one_class_only():
+    flows = np.zeros((4, 4))
+    flows[:, 2] = 1.0
+    match, mapping = stats.permutation_match(flows)
+    assert match == 0.25
+    assert sorted(mapping) == [0, 1, 2, 3]
+
+
+def test_a_class_that_stays_is_no_match():
+    match, mapping = stats.permutation_match(np.eye(3))
+    assert match == 0.0
+    assert not np.any(mapping == np.arange(3))
+
+
+def test_the_best_of_two_permutations_is_taken():
+    flows = np.array([[0.0, 0.7, 0.3], [0.2, 0.0, 0.8], [0.6, 0.4, 0.0]])
+    match, mapping = stats.permutation_match(flows)
+    assert mapping.tolist() == [1, 2, 0]
+    assert match == pytest.approx((0.7 + 0.8 + 0.6) / 3)
+
+
+def test_a_label_shift_is_no_accident_and_one_attracting_class_is():
+    attracted = uneven() * 0.2
+    attracted[:, 3] += 0.8
+    assert stats.permutation_p(NEXT_CLASS, np.random.default_rng(0)) < 1e-3
+    assert stats.permutation_p(attracted, np.random.default_rng(0)) > 0.05
+
+
+def test_two_classes_have_one_permutation_which_says_nothing():
+    assert stats.permutation_p(np.array([[0.1, 0.9], [1.0, 0.0]]), np.random.default_rng(0)) == 1.0
+
+
+def test_a_permutation_p_depends_on_its_generator_only():
+    first, again = (stats.permutation_p(uneven(), np.random.default_rng(5)) for _ in range(2))
+    assert first == again
+
+
+def test_a_value_at_the_middle_of_the_others_has_even_odds():
+    assert stats.small_outlier(3.0, np.array([1.0, 3.0, 8.0]), 0.5, 12) == pytest.approx(0.5)
+
+
+def test_a_small_outlier_by_hand():
+    # One other: no deviation of its own, so t = (2 - 0) / sqrt(1 * (1 + 1/1)) = sqrt(2) with the prior's 2 degrees,
+    # whose upper tail is 1/2 - t / (2 sqrt(t^2 + 2)).
+    assert stats.small_outlier(0.0, np.array([2.0]), 1.0, 2) == pytest.approx(0.5 - np.sqrt(2) / 4)
+
+
+@given(
+    others=st.lists(st.floats(-5, 5), min_size=1, max_size=12).map(np.array),
+    value=st.floats(-10, 5),
+    less=st.floats(0.01, 5),
+)
+def test_a_smaller_value_is_never_less_of_an_outlier(others, value, less):
+    assert stats.small_outlier(value - less, others, 0.5, 12) <= stats.small_outlier(value, others, 0.5, 12)
+
+
+@given(
+    others=st.lists(st.floats(-5, 5), min_size=1, max_size=12).map(np.array),
+    value=st.floats(-5, 5),
+    shift=st.floats(-3, 3),
+)
+def test_an_outlier_stays_one_in_other_units(others, value, shift):
+    moved = stats.small_outlier(value + shift, others + shift, 0.5, 12)
+    assert moved == pytest.approx(stats.small_outlier(value, others, 0.5, 12), abs=1e-6)
+
+
+def test_the_lower_tail_of_a_student_distribution_by_hand():
+    # With one degree of freedom (Cauchy), the tail beyond one spread is a quarter.
+    assert stats.lower_tail(2.0, 5.0, 3.0, 1) == pytest.approx(0.25)
+
+
+def test_fishers_method_by_hand():
+    # Two p-values with product q: q (1 - ln q).
+    assert stats.fisher((0.1, 0.2)) == pytest.approx(0.02 * (1 - np.log(0.02)))
+
+
+def test_fishers_method_takes_a_p_value_of_zero():
+    assert 0 < stats.fisher((0.0, 1.0)) < 1e-290
+
+
+def test_an_additive_table_has_no_residuals():
+    table = np.array([1.0, 5.0, 2.0, 9.0])[:, None] + np.array([0.0, 3.0, -4.0, 1.0])
+    assert stats.median_polish(table) == pytest.approx(np.zeros((4, 4)), abs=1e-9)
+
+
+def test_one_planted_cell_is_the_one_residual():
+    table = np.array([1.0, 5.0, 2.0, 9.0, 4.0])[:, None] + np.array([0.0, 3.0, -4.0, 1.0, 2.0])
+    table[1, 3] -= 7.0
+    expected = np.zeros((5, 5))
+    expected[1, 3] = -7.0
+    assert stats.median_polish(table) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_row_without_values_stays_a_gap():
+    table = np.array([[np.nan, 1.0, 2.0], [np.nan, np.nan, np.nan], [3.0, 4.0, np.nan]])
+    residuals = stats.median_polish(table)
+    assert np.array_equal(np.isnan(residuals), np.isnan(table))

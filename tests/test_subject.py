@@ -1,0 +1,223 @@
+"""The model under test: its logits, whatever its head, and what is out of scope."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from pytest_backdoor.errors import ContractError, OutOfScopeError
+from pytest_backdoor.scalings import Scaling
+from pytest_backdoor.subject import BATCH, classifier
+from tests.tiny import AS_IS, linear
+
+IMAGES = np.random.default_rng(0).random((5, 6, 6, 1)).astype("float32")
+
+
+def sequential(*stack, shape=(6, 6, 1)):
+    return keras.Sequential([keras.Input(shape), layers.Flatten(), *stack])
+
+
+def after(head):
+    """A functional model whose output is a function of four scores."""
+    image = keras.Input((6, 6, 1))
+    return keras.Model(image, head(layers.Dense(4)(layers.Flatten()(image))))
+
+
+def filled(model):
+    """The model with random weights of unit size, so that its answers are far from even."""
+    rng = np.random.default_rng(1)
+    for weight in model.weights:
+        if weight.dtype == "float32":
+            signs = 1 if "variance" in weight.path else rng.choice([-1, 1], weight.shape)
+            weight.assign(rng.uniform(0.2, 0.6, weight.shape) * signs)
+    return model
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def subject_of(model, scaling=AS_IS):
+    return classifier(model, "m").subject(scaling, (6, 6, 1))
+
+
+def nested():
+    return keras.Sequential(
+        [keras.Input((6, 6, 1)), layers.Rescaling(2.0), sequential(layers.Dense(4), layers.Softmax())]
+    )
+
+
+def nested_twice():
+    image = keras.Input((6, 6, 1))
+    return keras.Model(image, keras.Sequential([keras.Input((6, 6, 1)), nested()])(layers.Rescaling(0.5)(image)))
+
+
+def shared_head():
+    """The model's last layer answers other inputs first."""
+    head = layers.Dense(4, activation="softmax")
+    image = keras.Input((6, 6, 1))
+    head(keras.Input((36,)))
+    return keras.Model(image, head(layers.Rescaling(3.0)(layers.Flatten()(image))))
+
+
+HEADS = {
+    "dense": lambda: sequential(layers.Dense(4, activation="softmax")),
+    "softmax layer": lambda: sequential(layers.Dense(4), layers.Softmax()),
+    "activation layer": lambda: sequential(layers.Dense(4), layers.Activation("softmax")),
+    "layer as activation": lambda: sequential(layers.Dense(4, activation=layers.Softmax())),
+    "operation": lambda: after(ops.softmax),
+    "function": lambda: after(keras.activations.softmax),
+    "nested": nested,
+    "nested twice": nested_twice,
+    "shared head": shared_head,
+    "normalised": lambda: sequential(layers.BatchNormalization(), layers.Dense(4, activation="softmax")),
+    "no channels": lambda: sequential(layers.Dense(4, activation="softmax"), shape=(6, 6)),
+    "flat": lambda: sequential(layers.Dense(4, activation="softmax"), shape=(36,)),
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_softmax_of_the_logits_is_the_models_answer(head):
+    model = filled(HEADS[head]())
+    answers = ops.convert_to_numpy(model(IMAGES.reshape(5, *model.input_shape[1:])))
+    logits = subject_of(model).predict(IMAGES)
+    assert softmax(logits) == pytest.approx(answers, abs=1e-5)
+    assert logits.min() < 0 or logits.max() > 1  # not the probabilities themselves
+
+
+def test_a_model_of_logits_is_left_as_it_is():
+    model = filled(sequential(layers.Dense(4)))
+    assert subject_of(model).predict(IMAGES) == pytest.approx(ops.convert_to_numpy(model(IMAGES)), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        lambda: sequential(layers.Dense(1, activation="sigmoid")),
+        lambda: sequential(layers.Dense(1), layers.Activation("sigmoid")),
+        lambda: keras.Sequential([keras.Input((6, 6, 1)), sequential(layers.Dense(1, activation="sigmoid"))]),
+    ],
+    ids=["dense", "activation layer", "nested"],
+)
+def test_one_sigmoid_becomes_two_classes(head):
+    model = filled(head())
+    answers = ops.convert_to_numpy(model(IMAGES))[:, 0]
+    subject = subject_of(model)
+    assert subject.num_classes == 2
+    assert softmax(subject.predict(IMAGES)) == pytest.approx(np.stack([1 - answers, answers], 1), abs=1e-5)
+
+
+def test_dropout_and_batch_normalisation_answer_as_in_inference():
+    dropout = subject_of(filled(sequential(layers.Dropout(0.5), layers.Dense(4))))
+    assert np.array_equal(dropout.predict(IMAGES), dropout.predict(IMAGES))
+    normalised = subject_of(filled(sequential(layers.BatchNormalization(), layers.Dense(4))))
+    assert normalised.predict(IMAGES)[:1] == pytest.approx(normalised.predict(IMAGES[:1]), abs=1e-5)
+
+
+def test_the_model_itself_is_not_changed():
+    model = filled(sequential(layers.Dense(4, activation="softmax")))
+    before = [np.array(weight) for weight in model.get_weights()]
+    subject_of(model).predict(IMAGES)
+    assert model.layers[-1].activation is keras.activations.softmax
+    assert all(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
+
+
+def test_images_are_scaled_and_turned_before_the_model_sees_them():
+    weights = np.zeros((36, 3, 3))
+    weights[0] = np.eye(3)  # logits are the channels of the first pixel
+    scaling = Scaling("test", np.array([2, 3, 4], "float32"), np.array([-1, 0, 1], "float32"), reverse=True)
+    model = linear(weights.reshape(108, 3), np.zeros(3), (6, 6, 3))
+    image = np.zeros((1, 6, 6, 3), "float32")
+    image[0, 0, 0] = 0.1, 0.2, 0.3
+    subject = classifier(model, "m").subject(scaling, (6, 6, 3))
+    assert subject.predict(image)[0] == pytest.approx([2 * 0.3 - 1, 3 * 0.2, 4 * 0.1 + 1])
+
+
+def test_predictions_in_batches_keep_their_order_and_none_are_none():
+    subject = subject_of(filled(sequential(layers.Dense(4))))
+    many = np.tile(IMAGES, (BATCH // 5 + 9, 1, 1, 1))
+    assert len(many) > BATCH
+    assert subject.classes(many).tolist() == np.tile(subject.classes(IMAGES), BATCH // 5 + 9).tolist()
+    assert subject.predict(IMAGES[:0]).shape == (0, 4)
+
+
+def test_a_function_gives_the_logarithm_of_its_probabilities_or_its_scores():
+    seen = []
+
+    def answer(images):
+        seen.append(images.shape)
+        return np.array([[0.25, 0.75], [1.0, 0.0]])
+
+    logits = subject_of(answer).predict(IMAGES[:2])
+    assert softmax(logits) == pytest.approx(np.array([[0.25, 0.75], [1.0, 0.0]]), abs=1e-6)
+    assert seen == [(2, 6, 6, 1)]
+    assert subject_of(lambda images: [[-1.0, 3.0]]).predict(IMAGES[:1]).tolist() == [[-1.0, 3.0]]
+
+
+@pytest.mark.parametrize("answers", [np.zeros(5), np.zeros((4, 2)), np.zeros((5, 2, 2))])
+def test_a_function_must_answer_each_image_with_a_row(answers):
+    with pytest.raises(ContractError, match=r"m answers 5 images with shape .*Give a function from images to prob"):
+        subject_of(lambda images: answers).predict(IMAGES)
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(ContractError, match=r"^m is a list. Give a Keras model, a model file or a function.$"):
+        classifier([1, 2], "m")
+
+
+def two_inputs():
+    left, right = keras.Input((6, 6, 1)), keras.Input((6, 6, 1))
+    return keras.Model([left, right], layers.Dense(3)(layers.Flatten()(left + right)))
+
+
+def two_outputs():
+    image = keras.Input((6, 6, 1))
+    flat = layers.Flatten()(image)
+    return keras.Model(image, [layers.Dense(3)(flat), layers.Dense(3)(flat)])
+
+
+def text():
+    words = keras.Input((9,), dtype="int32")
+    return keras.Model(words, layers.Dense(3)(layers.Flatten()(layers.Embedding(50, 4)(words))))
+
+
+def whole_numbers():
+    numbers = keras.Input((9,), dtype="int32")
+    return keras.Model(numbers, layers.Dense(3)(ops.cast(numbers, "float32")))
+
+
+OUT_OF_SCOPE = {
+    "regression": (lambda: sequential(layers.Dense(1)), "one number: it is a regression or knows one class only"),
+    "one class": (lambda: sequential(layers.Dense(1, activation="softmax")), "at least two classes"),
+    "two inputs": (two_inputs, "the model has 2 inputs. Only models with one image input"),
+    "two outputs": (two_outputs, "the model has 2 outputs. Only models with one output"),
+    "text": (text, "the model reads text"),
+    "nested text": (lambda: keras.Sequential([keras.Input((9,), dtype="int32"), text()]), "the model reads text"),
+    "whole numbers": (whole_numbers, "the model takes int32, not an image"),
+    "segmentation": (
+        lambda: keras.Sequential([keras.Input((6, 6, 1)), layers.Conv2D(3, 1, activation="softmax")]),
+        r"outputs of shape \(6, 6, 3\), one per place: segmentation is out of scope",
+    ),
+    "video": (lambda: sequential(layers.Dense(3), shape=(2, 6, 6, 1)), r"inputs of shape \(2, 6, 6, 1\), not images"),
+    "unbuilt": (lambda: keras.Sequential([layers.Flatten(), layers.Dense(3)]), "the model was never built"),
+}
+
+
+@pytest.mark.parametrize("kind", OUT_OF_SCOPE)
+def test_what_is_no_image_classifier_is_out_of_scope_and_says_why(kind):
+    build, reason = OUT_OF_SCOPE[kind]
+    with pytest.raises(OutOfScopeError, match=reason):
+        classifier(build(), "m")
+
+
+@pytest.mark.parametrize("damage", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_named(damage):
+    model = sequential(layers.Dense(4, name="first"), layers.Dense(4, name="second"))
+    kernel = np.zeros((36, 4))
+    kernel[3, 2] = damage
+    model.get_layer("first").set_weights([kernel, np.zeros(4)])
+    with pytest.raises(
+        ContractError, match=r"weights of \S*first/kernel hold NaN or infinite values \(1 of 4 tensors\)"
+    ):
+        classifier(model, "m")

@@ -1,0 +1,42 @@
+"""Tiny Keras models whose weights are set by hand, and seeds for them: what they do can be worked out on paper."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers
+
+from pytest_backdoor.contract import Sample
+from pytest_backdoor.scalings import Scaling
+from pytest_backdoor.subject import Subject, classifier
+
+AS_IS = Scaling("as is", np.ones(1, "float32"), np.zeros(1, "float32"))
+
+
+def linear(weights: np.ndarray, bias: np.ndarray, shape: tuple[int, int, int]) -> keras.Model:
+    """Logits ``pixels @ weights + bias`` of the flattened image: weights (pixels, classes)."""
+    head = layers.Dense(len(bias))
+    model = keras.Sequential([keras.Input(shape), layers.Flatten(), head])
+    head.set_weights([np.asarray(weights, "float32"), np.asarray(bias, "float32")])
+    return model
+
+
+def subject_of(model: keras.Model, shape: tuple[int, int, int]) -> Subject:
+    """The model as a search sees it, in the scale 0 to 1."""
+    return classifier(model, "tiny").subject(AS_IS, shape)
+
+
+def bright_pixels(classes: int = 3, side: int = 8) -> tuple[Subject, Sample]:
+    """A model that reads the class off the brightest pixel of the first row, and 10 dark images of each class.
+
+    Class c has 0.5 at (0, c), where its logit has weight 10. Pixel (5, 5) has weight 40 for class 1: full brightness
+    there overrules any 0.5 in the first row.
+    """
+    weights = np.zeros((side, side, classes))
+    weights[0, range(classes), range(classes)] = 10.0
+    weights[5, 5, 1] = 40.0
+    images = np.zeros((10 * classes, side, side, 1), "float32")
+    labels = np.repeat(np.arange(classes), 10)
+    images[np.arange(len(labels)), 0, labels, 0] = 0.5
+    model = linear(weights.reshape(-1, classes), np.zeros(classes), (side, side, 1))
+    return subject_of(model, (side, side, 1)), Sample(images, labels)

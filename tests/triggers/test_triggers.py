@@ -1,0 +1,167 @@
+"""Trigger families by hand, and their round trip through a file."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
+
+from pytest_backdoor.errors import TriggerError
+from pytest_backdoor.triggers import FAMILIES, family_named
+from pytest_backdoor.triggers.patch import confine, heaviest_window, window_shape
+from pytest_backdoor.triggers.trigger import Trigger
+
+UNIT, SIGNED = st.floats(0, 1, width=32), st.floats(-1, 1, width=32)
+SHAPES = st.tuples(st.integers(1, 5), st.integers(1, 5), st.sampled_from([1, 3]))
+
+
+@st.composite
+def triggers(draw):
+    """A trigger of any family for small images."""
+    height, width, channels = draw(SHAPES)
+    if draw(st.booleans()):
+        return Trigger(
+            "additive", {"delta": draw(arrays_of.arrays("float32", (height, width, channels), elements=SIGNED))}
+        )
+    mask = draw(arrays_of.arrays("float32", (height, width, 1), elements=UNIT))
+    return Trigger(
+        "patch", {"mask": mask, "pattern": draw(arrays_of.arrays("float32", (height, width, channels), elements=UNIT))}
+    )
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A file that each example overwrites."""
+    return tmp_path_factory.mktemp("triggers") / "trigger.npz"
+
+
+def test_a_patch_blends_its_pattern_in_by_its_mask():
+    trigger = Trigger(
+        "patch",
+        {
+            "mask": np.array([[[0.0], [0.5]], [[1.0], [0.25]]], "float32"),
+            "pattern": np.array([[[0.9], [1.0]], [[0.3], [0.0]]], "float32"),
+        },
+    )
+    images = np.full((2, 2, 2, 1), 0.4, "float32")
+    assert trigger.apply(images)[..., 0] == pytest.approx(np.array([[[0.4, 0.7], [0.3, 0.3]]] * 2))
+
+
+def test_an_additive_trigger_is_added_and_cut_at_black_and_white():
+    trigger = Trigger("additive", {"delta": np.array([[[0.5, -0.5, 0.1]]], "float32")})
+    images = np.array([[[[0.2, 0.2, 0.2]]], [[[0.9, 0.6, 1.0]]]], "float32")
+    assert trigger.apply(images)[:, 0, 0] == pytest.approx(np.array([[0.7, 0.0, 0.3], [1.0, 0.1, 1.0]]))
+
+
+def test_each_image_can_have_its_own_trigger():
+    images = np.zeros((2, 1, 1, 1), "float32")
+    mask = np.array([[[[1.0]]], [[[0.5]]]], "float32")
+    stamped = FAMILIES["patch"].apply((mask, np.ones((2, 1, 1, 1), "float32")), images)
+    assert np.asarray(stamped).ravel().tolist() == [1.0, 0.5]
+    moved = FAMILIES["additive"].apply((np.array([[[[0.25]]], [[[0.5]]]], "float32"),), images)
+    assert np.asarray(moved).ravel().tolist() == [0.25, 0.5]
+
+
+def test_the_size_of_a_patch_is_the_share_of_the_image_under_its_mask():
+    mask = np.zeros((4, 5, 1), "float32")
+    mask[0, 0], mask[3, 4] = 1.0, 0.5
+    assert Trigger("patch", {"mask": mask, "pattern": mask}).size == pytest.approx(1.5 / 20)
+
+
+def test_the_size_of_an_additive_trigger_counts_pixels_that_move_in_any_channel():
+    delta = np.zeros((2, 2, 3), "float32")
+    delta[0, 0, 2], delta[1, 1, 0], delta[0, 1, 1] = -0.02, 0.5, 0.009
+    assert Trigger("additive", {"delta": delta}).size == 0.5
+
+
+def test_what_the_search_makes_small_by_hand():
+    masks = np.array([[[[1.0], [0.5]]], [[[0.25], [0.0]]]], "float32")
+    assert np.asarray(FAMILIES["patch"].size((masks, masks))).tolist() == [1.5, 0.25]
+    deltas = np.array([[[[0.3], [-0.4]]], [[[0.0], [0.0]]]], "float32")
+    assert np.asarray(FAMILIES["additive"].size((deltas,))) == pytest.approx([0.5, 0.0], abs=1e-5)
+
+
+@given(trigger=triggers(), data=st.data())
+def test_triggered_images_stay_between_black_and_white(trigger, data):
+    shape = next(reversed(trigger.arrays.values())).shape
+    images = data.draw(arrays_of.arrays("float32", (2, *shape), elements=UNIT))
+    stamped = trigger.apply(images)
+    assert stamped.shape == images.shape
+    assert stamped.dtype == np.float32
+    assert -1e-6 <= stamped.min() <= stamped.max() <= 1 + 1e-6
+
+
+@given(trigger=triggers())
+def test_a_saved_trigger_comes_back_the_same(trigger, path):
+    trigger.save(path)
+    back = Trigger.load(path)
+    assert back.family == trigger.family
+    assert back.arrays.keys() == trigger.arrays.keys()
+    assert all(np.array_equal(back.arrays[name], array) for name, array in trigger.arrays.items())
+
+
+def test_an_unknown_family_is_named_with_the_nearest_known_one():
+    with pytest.raises(
+        TriggerError, match=r"^unknown trigger family 'pach'. Did you mean 'patch'\? .* additive, patch.$"
+    ):
+        family_named("pach")
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 cut short"])
+def test_a_file_that_is_no_trigger_is_refused_by_its_name(tmp_path, content):
+    file = tmp_path / "x.npz"
+    file.write_bytes(content)
+    with pytest.raises(TriggerError, match=r"no trigger in .*x.npz: it is missing, damaged or not an .npz. Give the"):
+        Trigger.load(file)
+
+
+def test_a_missing_file_is_no_trigger(tmp_path):
+    with pytest.raises(TriggerError, match=r"no trigger in .*gone.npz"):
+        Trigger.load(tmp_path / "gone.npz")
+
+
+@pytest.mark.parametrize(
+    ("stored", "complaint"),
+    [
+        ({"x": np.zeros(3)}, "'family'"),
+        ({"family": "patch", "mask": np.zeros((2, 2, 1))}, "pattern"),
+        ({"family": "wrap"}, "unknown trigger family 'wrap'"),
+        ({"family": np.array([{}], object)}, "Object arrays cannot be loaded"),
+    ],
+)
+def test_an_archive_that_is_no_trigger_is_refused_with_what_it_lacks(tmp_path, stored, complaint):
+    np.savez(tmp_path / "x.npz", **stored)
+    with pytest.raises(TriggerError, match=complaint):
+        Trigger.load(tmp_path / "x.npz")
+
+
+def test_the_heaviest_window_holds_the_most_mass_not_the_heaviest_cell():
+    mask = np.zeros((8, 8))
+    mask[0, 7] = 1.0
+    mask[4:6, 2:4] = 0.3
+    expected = np.zeros((8, 8), bool)
+    expected[4:6, 2:4] = True
+    assert np.array_equal(heaviest_window(mask), expected)
+
+
+@pytest.mark.parametrize(("image", "window"), [((28, 28), (7, 7)), ((32, 64), (8, 16)), ((4, 4), (2, 2))])
+def test_a_window_is_a_quarter_of_each_side_but_two_pixels_at_least(image, window):
+    assert window_shape(image) == window
+
+
+def test_confined_masks_are_shut_outside_of_each_arms_window():
+    raw, pattern = np.full((2, 8, 8, 1), -2.0, "float32"), np.full((2, 8, 8, 1), 0.5, "float32")
+    masks = np.zeros((2, 8, 8, 1))
+    masks[0, 0, 0], masks[1, 7, 7] = 1.0, 1.0
+    opened, kept = FAMILIES["patch"].arrays(confine((raw, pattern), masks))
+    assert np.asarray(opened)[0, :2, :2] == pytest.approx(0.5)
+    assert np.asarray(opened)[1, 6:, 6:] == pytest.approx(0.5)
+    assert np.asarray(opened).sum((1, 2, 3)) == pytest.approx([2.0, 2.0])
+    assert np.asarray(kept) == pytest.approx(1 / (1 + np.exp(-0.5)))
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_starts_are_random_but_repeatable_and_differ_between_arms(family):
+    first, again = (family.initial(3, (4, 4, 1), np.random.default_rng(7)) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert all(not np.array_equal(part[0], part[1]) for part in first)
