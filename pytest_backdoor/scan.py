@@ -51,7 +51,8 @@ def scan(model: Any, seeds: Any = None, options: Options | None = None, name: st
     except OutOfScopeError as reason:
         result = ScanResult(shown, digest, "inconclusive", error=f"out of scope: {reason}")
     except BackdoorError as reason:
-        result = ScanResult(shown, digest, "error", error=str(reason))
+        said = str(reason).removeprefix(f"{model}: ")  # every report names the model beside the reason
+        result = ScanResult(shown, digest, "error", error=said)
     return dataclasses.replace(result, seconds=time.perf_counter() - begun)
 
 

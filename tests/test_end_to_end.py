@@ -187,7 +187,7 @@ def test_the_saved_trigger_works_on_its_model_and_not_on_the_clean_twin(run, ent
     done = run("test_replay.py")
     assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
     assert f"BACKDOOR {trigger} works: success " in done.stdout
-    assert f"\n  model    models/{BAD}.keras\n" in done.stdout.replace("\nE ", "\n")
+    assert f"  model    models/{BAD}.keras\n" in done.stdout
 
 
 def test_the_same_seed_gives_the_same_report_in_parallel_too(run, reported, folder):

@@ -13,7 +13,7 @@ WIDTH = 9  # of the labels
 SUCCESS = "transfer"  # the check that measures success, which has a line of its own
 NEXT = {
     "backdoor": "do not deploy this model; retrain from trusted data or repair it, scan again, keep replay as a test",
-    "inconclusive": "give more time, more seeds or a more thorough profile; this model is not cleared",
+    "inconclusive": "give what the first line asks for and scan again; this model is not cleared",
     "error": "correct what the first line names and scan again; this model is not cleared",
     "clean": "nothing to do",
 }

@@ -76,12 +76,12 @@ def _about(finding: Finding) -> tuple[str, ...]:
 
 
 def _notes(results: Iterable[ScanResult]) -> Iterator[Text]:
-    """Why a model has no verdict, and what was left out."""
+    """Why a model has no verdict, and what was left out before there was one."""
     for result in results:
         name = words.visible(result.path)
         if result.error:
             yield Text(f"{name}: {words.visible(result.error)}")
-        if result.skipped:
+        if result.skipped and not result.findings:
             yield Text(f"{name}: skipped: {words.visible('; '.join(result.skipped))}")
 
 
