@@ -25,7 +25,7 @@ LAYERS = (
     {"collect"},
     {"assertions"},
     {"scan"},
-    {"judge"},
+    {"judge", "profiles"},
     {"search", "confirm", "repair"},
     {"attacks"},
     {"contract"},

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pytest_backdoor.confirm.minimise import cell_strength
 from pytest_backdoor.judge import RULES
 from pytest_backdoor.options import Options
 from pytest_backdoor.scan import scan
@@ -24,6 +25,7 @@ PLANTED = [name for name, truth in TRUTHS.items() if truth["attack"]]
 GOOD, BAD = "mnist_clean", "mnist_pattern_to_one"  # twins: same data, same network
 # A search that a scan of a clean model must finish and nothing here is about: source-specific triggers.
 QUICK = ("profile=quick", "set=search.pair_steps=5", "set=search.refine_steps=20")
+REACH = 2  # cells that two 3 x 3 convolutions look around a cell: a trigger works as well from there
 CONSOLE = "import sys; from pytest_backdoor.cli import main; sys.exit(main())"  # what an installer writes
 
 
@@ -53,13 +55,15 @@ def test_a_planted_backdoor_is_found_and_named(scanned, name):
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_the_trigger_that_is_found_lies_on_the_planted_one_or_works_as_well(scanned, name):
+def test_the_trigger_that_is_found_lies_at_the_planted_one_or_works_as_well(scanned, name):
     (finding,) = scanned(name).findings
     with np.load(EXAMPLES / "planted" / f"{name}.npz") as stored:
-        planted = stored["mask"][..., 0] > 0
-    found = finding.trigger.arrays["mask"][..., 0] > 0.5
+        planted = np.argwhere(stored["mask"][..., 0] > 0)
+    strength = cell_strength(finding.trigger)
+    found = np.argwhere(strength > strength.max() / 2)
+    cells_apart = np.abs(planted[:, None] - found).max(-1).min()
     _, low, _ = finding.attack_success
-    assert (planted & found).any() or low >= 0.8
+    assert cells_apart <= REACH or low >= 0.8
 
 
 @pytest.mark.parametrize("name", TRUTHS)
