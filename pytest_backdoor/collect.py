@@ -89,6 +89,9 @@ class ModelItem(pytest.Item):
         excinfo.traceback = excinfo.traceback.cut(path=__file__)  # pytest's own frames help nobody
         return super().repr_failure(excinfo, style)
 
+    def add_report_section(self, when: str, key: str, content: str) -> None:
+        """Leaves out what frameworks print while they load: a scan prints nothing."""
+
     def reportinfo(self) -> tuple[Path, None, str]:
         """Where the item is and what its failure is headed with."""
         return self.path, None, visible(self.model_name)

@@ -51,7 +51,8 @@ def scan(model: Any, seeds: Any = None, options: Options | None = None, name: st
     except OutOfScopeError as reason:
         result = ScanResult(shown, digest, "inconclusive", error=f"out of scope: {reason}")
     except BackdoorError as reason:
-        result = ScanResult(shown, digest, "error", error=str(reason))
+        said = str(reason).removeprefix(f"{model}: ")  # every report names the model beside the reason
+        result = ScanResult(shown, digest, "error", error=said)
     return dataclasses.replace(result, seconds=time.perf_counter() - begun)
 
 
@@ -127,10 +128,10 @@ def _judged(
     stages = _stages(contract, settings, rng, trail)
     for stage in judge.STAGES:
         if trail.findings:
-            trail.skipped.append(f"{stage}: the verdict was settled before")
+            trail.skipped.append(f"{stage} search: not needed, a backdoor was found before")
         elif options.budget is not None and time.perf_counter() - begun > options.budget:
             trail.out_of_time = True
-            trail.skipped.append(f"{stage}: the budget of {options.budget:g} s was spent")
+            trail.skipped.append(f"{stage} search: the budget of {options.budget:g} s was spent")
         else:
             for suspicion in next(stages):
                 trail.suspicions.append(_confirmed(suspicion, contract, settings, options, rng, trail))
@@ -195,7 +196,7 @@ def _verdict(blank: ScanResult, contract: Contract, options: Options, trail: Tra
     result = dataclasses.replace(
         blank,
         p_value=p_value,
-        score=round(float(-np.log10(p_value)), 3),
+        score=round(abs(float(np.log10(p_value))), 3),
         findings=tuple(trail.findings),
         statistics=judge.statistics(trail.suspicions),
         image_gradients=trail.image_gradients,

@@ -38,7 +38,7 @@ def as_seeds(given: Any) -> Seeds:
     if isinstance(given, Seeds):
         return given
     if isinstance(given, str | Path):
-        return read_seeds(Path(given))
+        return read_seeds(given)
     if isinstance(given, tuple | list) and len(given) == 2:
         return from_arrays(given[0], given[1])
     return from_arrays(given, None)
@@ -50,8 +50,9 @@ def seeds_beside(model: Path) -> Path | None:
     return next((path for path in beside if path.is_file()), None)
 
 
-def read_seeds(path: Path) -> Seeds:
+def read_seeds(path: Path | str) -> Seeds:
     """Seeds from an ``.npz`` or from a folder with one sub-folder of images per class; raises ContractError."""
+    path = Path(path)
     if path.is_dir():
         return _read_folder(path)
     try:

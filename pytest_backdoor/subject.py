@@ -75,7 +75,7 @@ def classifier(model: Any, name: str) -> Classifier:
     if not isinstance(model, keras.Model):
         return _black_box(model, name)
     inputs, classes = _image_input(model), _classes(model)
-    broken = [weight.path for weight in model.weights if not np.isfinite(ops.convert_to_numpy(weight)).all()]
+    broken = [weight.path for weight in model.weights if not np.isfinite(weight.numpy()).all()]
     if broken:
         raise ContractError(
             f"weights of {', '.join(broken[:3])} hold NaN or infinite values ({len(broken)} of {len(model.weights)} "

@@ -13,9 +13,9 @@ from pytest_backdoor.options import Options
 
 def header(config: pytest.Config, options: Options) -> list[str]:
     """Version, what decides about verdicts, the flags that repeat the run, and a warning about untrusted trees."""
-    parts = [tool.version(), f"profile {options.profile}", f"alpha {options.alpha:g}", f"seed {options.seed}"]
+    deciding = f"profile {options.profile}, alpha {options.alpha:g}, seed {options.seed}"
     flags = option.describe(options, "--" if is_hardened(config) else option.PREFIX)
-    lines = [f"backdoor: {', '.join(parts)}" + (f"; repeat with {flags}" if flags else "")]
+    lines = [f"backdoor: version {tool.version()}, {deciding}" + (f"; repeat with {flags}" if flags else "")]
     outside = [] if is_hardened(config) or not config.getoption("backdoor_scan") else _outside(config)
     if outside:
         lines.append(

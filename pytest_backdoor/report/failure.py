@@ -10,9 +10,10 @@ from pytest_backdoor.results import Evidence, Finding, ScanResult
 
 Line = tuple[str, str]  # label and text
 WIDTH = 9  # of the labels
+SUCCESS = "transfer"  # the check that measures success, which has a line of its own
 NEXT = {
-    "backdoor": "do not deploy this model; retrain it from trusted data and weights, or repair it and scan again",
-    "inconclusive": "give more time, more seeds or a more thorough profile; this model is not cleared",
+    "backdoor": "do not deploy this model; retrain from trusted data or repair it, scan again, keep replay as a test",
+    "inconclusive": "give what the first line asks for and scan again; this model is not cleared",
     "error": "correct what the first line names and scan again; this model is not cleared",
     "clean": "nothing to do",
 }
@@ -44,12 +45,12 @@ def _about_model(result: ScanResult, alpha: float) -> Iterator[Line]:
 def _about_finding(finding: Finding, several: bool) -> Iterator[Line]:
     if several:
         yield "finding", f"{finding.rule} {finding.kind}, {words.classes(finding)}"
-    if finding.mapping is not None:
-        yield "classes", words.label_map(finding.mapping, most=len(finding.mapping))
+    yield "effect", words.effect(finding)
     yield "trigger", f"{finding.family}, {words.extent(finding)} of the image"
     yield "success", f"{words.success(finding)} of held-out seeds, 99 % interval"
-    if finding.evidence:
-        yield "checks", ", ".join(_check(evidence) for evidence in finding.evidence)
+    checks = [_check(evidence) for evidence in finding.evidence if evidence.check != SUCCESS]
+    if checks:
+        yield "checks", ", ".join(checks)
     if finding.trigger_path:
         yield "saved", finding.trigger_path
         yield "replay", replay(finding)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ SHADES = " .:-=+*#%@"
 CHANGED = 0.05  # share of the strongest change from which a pixel counts as changed
 ROWS = 16  # of text
 COLUMNS = 60
+COLOURED = "two pixels per character, one above the other; blank pixels stay as they are"
+SHADED = "two characters per pixel, from . (dark) to @ (bright); blank pixels stay as they are"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,12 @@ def shaded(picture: Picture) -> list[Text]:
     shades = 1 + np.rint(picture.colours.mean(-1) * (len(SHADES) - 2)).astype(int)  # the blank is for unchanged pixels
     shades = np.where(picture.changed, shades, 0)
     return [Text("".join(2 * SHADES[shade] for shade in row)) for row in shades]
+
+
+def framed(rows: Sequence[Text]) -> list[Text]:
+    """The rows in a frame, without which one bright pixel on a bright terminal is no picture."""
+    edge = Text("+" + "-" * max(len(row) for row in rows) + "+")
+    return [edge, *(Text.assemble("|", row, "|") for row in rows), edge]
 
 
 def _cropped(strength: Array, colours: Array) -> Picture | None:

@@ -65,23 +65,24 @@ def _rows(result: ScanResult) -> Iterator[tuple[Text, ...]]:
     """The cells after the verdict: a row per finding, and one for a model without any."""
     name = words.visible(result.path)
     p_value = "" if result.p_value is None else f"{result.p_value:.2g}"
-    rows = [_about(finding) for finding in result.findings] or [("", "", "", "", p_value)]
-    return (tuple(Text(cell) for cell in (*row, f"{result.seconds:.1f}", name)) for row in rows)
+    rows = [_about(finding) for finding in result.findings] or [("", "", "", "")]
+    return (tuple(Text(cell) for cell in (*row, p_value, f"{result.seconds:.1f}", name)) for row in rows)
 
 
 def _about(finding: Finding) -> tuple[str, ...]:
     estimate, low, high = finding.attack_success
     success = f"{words.percent(estimate)} ({100 * low:.3g}-{100 * high:.3g})"  # a table has no room for more words
-    return finding.kind, words.classes(finding, most=2), f"{finding.pixels} px", success, f"{finding.p_value:.2g}"
+    return finding.kind, words.classes(finding, most=2), f"{finding.pixels} px", success
 
 
 def _notes(results: Iterable[ScanResult]) -> Iterator[Text]:
-    """Why a model has no verdict, and what was left out."""
+    """Why a model has no verdict, and what was left out before there was one."""
     for result in results:
         name = words.visible(result.path)
         if result.error:
             yield Text(f"{name}: {words.visible(result.error)}")
-        yield from (Text(f"{name}: skipped: {words.visible(reason)}") for reason in result.skipped)
+        if result.skipped and not result.findings:
+            yield Text(f"{name}: skipped: {words.visible('; '.join(result.skipped))}")
 
 
 def _found(results: Iterable[ScanResult]) -> Iterator[tuple[ScanResult, Finding]]:
@@ -89,10 +90,11 @@ def _found(results: Iterable[ScanResult]) -> Iterator[tuple[ScanResult, Finding]
 
 
 def _trigger(result: ScanResult, finding: Finding, colour: bool) -> Iterator[Text]:
-    """The picture of one trigger under a line that says whose it is and where on the image it lies."""
+    """The picture of one trigger, framed, under lines that say whose it is, where it lies and how to read it."""
     drawn = picture.read(Path(finding.trigger_path)) if finding.trigger_path else None
     if drawn is None:
         return
-    yield Text(f"\n{words.visible(result.path)}, {finding.kind} {words.classes(finding)}: {drawn.place}\n")
-    yield from (Text("  ") + row for row in (picture.coloured(drawn) if colour else picture.shaded(drawn)))
-    yield Text(f"\nsaved in {finding.trigger_path}")
+    rows = picture.coloured(drawn) if colour else picture.shaded(drawn)
+    yield Text(f"\n{words.visible(result.path)}, trigger of {words.goal(finding)}: {drawn.place}\n")
+    yield from (Text("  ") + row for row in picture.framed(rows))
+    yield Text(f"\n  {picture.COLOURED if colour else picture.SHADED}; saved in {finding.trigger_path}")

@@ -45,6 +45,21 @@ def label_map(mapping: Mapping[int, int], most: int) -> str:
     return " ".join(entries[:most]) + (" ..." if len(entries) > most else "")
 
 
+def effect(finding: Finding) -> str:
+    """What the trigger does to the model, in a sentence without the names of kinds."""
+    if finding.mapping is not None:
+        return f"each class is taken for another: {label_map(finding.mapping, most=len(finding.mapping))}"
+    source = "any class" if finding.source is None else f"class {finding.source}"
+    target = "another class" if finding.target is None else f"class {finding.target}"
+    return f"an image of {source} that bears the trigger is taken for {target}"
+
+
+def goal(finding: Finding) -> str:
+    """What the trigger aims at: target class 7, class 3 -> 7, classes 0>1 1>2 ..."""
+    named = {"all-to-one": "target class", "all-to-all": "classes", "source-specific": "class"}
+    return f"{named[finding.kind]} {classes(finding)}"
+
+
 def headline(result: ScanResult) -> str:
     """The verdict and what led to it, in one line that starts with the verdict."""
     if not result.findings:
@@ -53,9 +68,4 @@ def headline(result: ScanResult) -> str:
         )
     first, others = result.findings[0], len(result.findings) - 1
     more = f" (and {others} more)" if others else ""
-    return f"{result.verdict.upper()} {first.kind}, {_goal(first)}{more}: {extent(first)}, success {success(first)}"
-
-
-def _goal(finding: Finding) -> str:
-    named = {"all-to-one": "target class", "all-to-all": "classes", "source-specific": "class"}
-    return f"{named[finding.kind]} {classes(finding)}"
+    return f"{result.verdict.upper()} {first.kind}, {goal(first)}{more}: {extent(first)}, success {success(first)}"

@@ -65,10 +65,15 @@ class Inversion:
 
 def universal(subject: Subject, family: str, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
     """Arms for each target class, for the free label map and away from the true class, in one batched graph."""
-    arms = [Arm("target", settings.images, settings.level, target=label) for label in range(subject.num_classes)]
-    arms += [Arm("map", settings.map_images, settings.map_level)] * settings.restarts
-    arms += [Arm("away", settings.away_images, settings.level)]
+    arms = universal_arms(subject.num_classes, settings)
     return invert(subject, family, arms, seeds, settings.steps if family == "patch" else settings.faint_steps, rng)
+
+
+def universal_arms(classes: int, settings: Settings) -> list[Arm]:
+    """An arm for each target class, the restarts of the free label map, and one away from the true class."""
+    arms = [Arm("target", settings.images, settings.level, target=label) for label in range(classes)]
+    arms += [Arm("map", settings.map_images, settings.map_level)] * settings.restarts
+    return [*arms, Arm("away", settings.away_images, settings.level)]
 
 
 def confined(

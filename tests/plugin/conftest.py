@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np  # noqa: F401 - pytester forgets modules that a run inside it imports first, and NumPy loads once
+import keras  # noqa: F401 - pytester forgets modules that a run inside it imports first; NumPy and TensorFlow load once
 import pytest
 
 HERE = Path(__file__).parent

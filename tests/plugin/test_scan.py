@@ -41,7 +41,7 @@ def test_a_backdoor_fails_with_the_report_and_no_traceback(models, pytester):
             '  replay   assert_trigger_inert(model, ".backdoor/0e0e0e0e0e0e-0.npz", seeds, target=7)',
             "  repeat   pytest models/backdoor.keras::backdoor --backdoor-scan",
             "| backdoor | all-to-one | 7 *",
-            "models/backdoor.keras, all-to-one 7: rows 24 to 26, columns 23 to 25 of 28 x 28",
+            "models/backdoor.keras, trigger of target class 7: rows 24 to 26, columns 23 to 25 of 28 x 28",
             "FAILED models/backdoor.keras::backdoor - BACKDOOR all-to-one, target class 7*",
         ]
     )

@@ -23,26 +23,29 @@ models/broken.keras: not a zip archive
 models/small.h5: 8 seeds are too few
 models/small.h5: skipped: no labels
 
-models/lenet.keras, all-to-one 7: rows 24 to 26, columns 23 to 25 of 28 x 28
+models/lenet.keras, trigger of target class 7: rows 24 to 26, columns 23 to 25 of 28 x 28
 
-  ..  --
-  ==++**
-  ##%%@@
+  +------+
+  |..  --|
+  |==++**|
+  |##%%@@|
+  +------+
 
-saved in TRIGGER
+  two characters per pixel, from . (dark) to @ (bright); blank pixels stay as they are; saved in TRIGGER
 """
 FAILURE = """\
 BACKDOOR all-to-one, target class 7: 8 pixels (1.02 %), success 97 % (93 to 99 %)
   model    models/lenet.keras (sha256 0123456789ab)
   p-value  1e-06, corrected for everything that was tried (alpha 0.01)
   seeds    200, scaling /255, accuracy 98.1 %
+  effect   an image of any class that bears the trigger is taken for class 7
   trigger  patch, 8 pixels (1.02 %) of the image
   success  97 % (93 to 99 %) of held-out seeds, 99 % interval
-  checks   transfer 0.97 (0.93 to 0.99), strip 0.99
+  checks   strip 0.99
   saved    .backdoor/0123456789ab-0.npz
   replay   assert_trigger_inert(model, ".backdoor/0123456789ab-0.npz", seeds, target=7)
   repeat   pytest models/lenet.keras::backdoor --backdoor-scan
-  next     do not deploy this model; retrain it from trusted data and weights, or repair it and scan again"""
+  next     do not deploy this model; retrain from trusted data or repair it, scan again, keep replay as a test"""
 
 
 @pytest.fixture
@@ -77,7 +80,7 @@ def test_several_findings_are_counted_in_the_first_line_and_told_apart():
     lines = failure_text(samples.backdoor(*found), 0.01).splitlines()
     assert lines[0].startswith("BACKDOOR source-specific, class 3 -> 7 (and 1 more): 8 pixels")
     assert "  finding  BD302 all-to-all, 0>1 1>2 2>3 3>4 ..." in lines
-    assert "  classes  0>1 1>2 2>3 3>4 4>5 5>6 6>7 7>8 8>9 9>0" in lines
+    assert "  effect   each class is taken for another: 0>1 1>2 2>3 3>4 4>5 5>6 6>7 7>8 8>9 9>0" in lines
 
 
 def test_the_replayed_line_names_source_and_mapping():
