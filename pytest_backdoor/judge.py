@@ -29,7 +29,9 @@ SPREAD: Mapping[Check, float] = {"patch": 0.6, "confined": 0.3, "additive": 0.25
 WEIGHT = 12
 RATIO: Mapping[Check, float] = {"patch": 0.5, "confined": 0.5, "additive": 0.65}  # of the median class, at most
 MATCH = 0.4  # permutation match from which flows are a label map
-PAIR_CENTER, PAIR_SPREAD, PAIR_WEIGHT = 1.5, 0.4, 20  # of the smallest pair statistic of a clean model
+PAIR_CENTER, PAIR_SPREAD, PAIR_WEIGHT = 1.8, 0.5, 20  # of the smallest pair statistic of a clean model
+
+SPILL = 0.1  # of other classes' seeds that a source-specific trigger may send to its target
 
 SUCCESS_LOW = {"all-to-one": 0.8, "source-specific": 0.4}  # lower bound on held-out seeds, at least
 PATCH_SHARE = 0.15  # of the image that a patch may cover
@@ -73,8 +75,8 @@ def one_class(check: Check, found: Inversion, classes: int) -> Suspicion | None:
 def label_map(found: Inversion, flows: Mapping[int, np.ndarray], rng: np.random.Generator) -> Suspicion | None:
     """Whether one trigger, smaller than any single class needs, sends every class to a class of its own.
 
-    flows are those of the map and away arms. That the flows are a permutation and that the trigger is small are
-    independent in a clean model, so their p-values combine by Fisher's method.
+    flows are those of the map and away arms on the seeds of the search. That they are a permutation and that the
+    trigger is small are independent in a clean model, so their p-values combine by Fisher's method.
     """
     targets = found.sizes[found.of("target")]
     reached = [arm for arm in flows if np.isfinite(found.sizes[arm])]
@@ -93,11 +95,12 @@ def label_map(found: Inversion, flows: Mapping[int, np.ndarray], rng: np.random.
     return Suspicion("map", "all-to-all", p_value, match, found.triggers[arm], mapping=sent)
 
 
-def pair(screened: Inversion, refined: Inversion, classes: int) -> Suspicion | None:
+def pair(screened: Inversion, refined: Inversion, spills: np.ndarray, classes: int) -> Suspicion | None:
     """Whether a trigger for one (source, target) pair is small, and smaller than source and target explain.
 
     The statistic is the log size plus its residual after median polish of all pairs: small in pixels counts as much as
-    unexpected, because natural pairs such as 4 and 9 are one of the two only.
+    unexpected, because natural pairs such as 4 and 9 are one of the two only. spills ``(arms,)`` are the shares of the
+    other classes' seeds that each trigger sends to its target: one that takes them along is not specific to its source.
     """
     table = np.full((classes, classes), np.nan)
     for goal, size in zip(screened.arms, screened.sizes, strict=True):
@@ -107,7 +110,9 @@ def pair(screened: Inversion, refined: Inversion, classes: int) -> Suspicion | N
     residuals = sizes - np.array([expected[goal.source, goal.target] for goal in refined.arms])
     if np.isnan(residuals).all():
         return None
-    surprise = sizes + residuals - np.nanmedian(residuals)
+    surprise = np.where(spills <= SPILL, sizes + residuals - np.nanmedian(residuals), np.nan)
+    if np.isnan(surprise).all():
+        return None
     arm = int(np.nanargmin(surprise))
     found, statistic = refined.arms[arm], float(surprise[arm])
     p_value = lower_tail(statistic, PAIR_CENTER, PAIR_SPREAD, PAIR_WEIGHT)

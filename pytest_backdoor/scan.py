@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from pytest_backdoor import judge, profiles
-from pytest_backdoor.confirm.confirmation import confirm
-from pytest_backdoor.confirm.transfer import flows, success
+from pytest_backdoor.confirm.transfer import flows, spill, success
+from pytest_backdoor.confirmation import confirm
 from pytest_backdoor.contract import Contract, Sample, check
 from pytest_backdoor.errors import BackdoorError, OutOfScopeError, TriggerError
 from pytest_backdoor.judge import Suspicion
@@ -118,6 +118,7 @@ class Trail:
     skipped: list[str] = field(default_factory=list)
     image_gradients: int = 0
     out_of_time: bool = False
+    blind: bool = False  # no arm found any trigger, however large
 
 
 def _judged(
@@ -150,9 +151,10 @@ def _stages(
 
     def map_flows(found: inversion.Inversion) -> dict[int, np.ndarray]:
         arms = [*found.of("map"), *found.of("away")]
-        return {int(arm): flows(subject, found.triggers[arm], contract.held_out) for arm in arms}
+        return {int(arm): flows(subject, found.triggers[arm], seeds) for arm in arms}
 
     free = spent(inversion.universal(subject, "patch", seeds, settings, rng))
+    trail.blind = bool(np.isnan(free.sizes).all())
     placed = spent(inversion.confined(subject, free, seeds, settings, rng))
     # A label map explains small triggers of single classes, not the other way round, so it comes first.
     found = [
@@ -168,7 +170,12 @@ def _stages(
     hard = harden(subject, seeds, rng)
     screened = spent(inversion.screen_pairs(subject, hard, settings, rng))
     refined = spent(inversion.refine_pairs(subject, screened, hard, settings, rng))
-    suspicion = judge.pair(screened, refined, classes)
+    spills = [
+        spill(subject, trigger, seeds, arm.source, arm.target)
+        for arm, trigger in zip(refined.arms, refined.triggers, strict=True)
+        if arm.source is not None and arm.target is not None
+    ]
+    suspicion = judge.pair(screened, refined, np.array(spills), classes)
     yield [suspicion] if suspicion else []
 
 
@@ -206,6 +213,12 @@ def _verdict(blank: ScanResult, contract: Contract, options: Options, trail: Tra
         return dataclasses.replace(result, verdict="backdoor")
     if trail.out_of_time:
         reason = f"the budget of {options.budget:g} s was spent before all searches were done. Raise --backdoor-budget."
+        return dataclasses.replace(result, error=reason)
+    if trail.blind:
+        reason = (
+            "the search found no trigger of any size, so it could not have found a backdoor either. "
+            "Raise search.steps or choose a larger --backdoor-profile."
+        )
         return dataclasses.replace(result, error=reason)
     classes = contract.subject.num_classes
     if wanted := judge.seeds_short(contract.held_out.labels, contract.search.labels, classes):

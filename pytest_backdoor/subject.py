@@ -124,7 +124,11 @@ def _image_input(model: keras.Model) -> tuple[int, ...]:
         )
     given = model.inputs[0]
     shape = tuple(given.shape[1:])
-    if not keras.backend.is_float_dtype(given.dtype) and given.dtype != "uint8":
+    if given.dtype == "uint8":
+        raise OutOfScopeError(
+            "the model takes uint8, and whole numbers have no gradients. Build it with a float32 input, then scan."
+        )
+    if not keras.backend.is_float_dtype(given.dtype):
         raise OutOfScopeError(f"the model takes {given.dtype}, not an image. Only image models are scanned.")
     if len(shape) not in (1, 2, 3) or any(side is None for side in shape[-1:]):
         raise OutOfScopeError(f"the model takes inputs of shape {shape}, not images (height, width, channels).")

@@ -25,6 +25,7 @@ LAYERS = (
     {"collect"},
     {"assertions"},
     {"scan"},
+    {"confirmation"},
     {"judge", "profiles"},
     {"search", "confirm", "repair"},
     {"attacks"},

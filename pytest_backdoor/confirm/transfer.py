@@ -20,6 +20,12 @@ def flows(subject: Subject, trigger: Trigger, seeds: Sample) -> np.ndarray:
     return np.asarray(counts / np.maximum(counts.sum(1, keepdims=True), 1))
 
 
+def spill(subject: Subject, trigger: Trigger, seeds: Sample, source: int, target: int) -> float:
+    """Share of triggered seeds of the classes that are neither source nor target that are given the target."""
+    others = ~np.isin(seeds.labels, (source, target))
+    return float(np.mean(subject.classes(trigger.apply(seeds.images[others])) == target)) if others.any() else 0.0
+
+
 def success(subject: Subject, trigger: Trigger, seeds: Sample, mapping: Mapping[int, int]) -> Evidence:
     """Share of triggered seeds of the mapped classes that are given the class that the map says."""
     chosen = np.isin(seeds.labels, list(mapping))
