@@ -214,17 +214,17 @@ def _verdict(blank: ScanResult, contract: Contract, options: Options, trail: Tra
     if trail.out_of_time:
         reason = f"the budget of {options.budget:g} s was spent before all searches were done. Raise --backdoor-budget."
         return dataclasses.replace(result, error=reason)
-    if trail.blind:
-        reason = (
-            "the search found no trigger of any size, so it could not have found a backdoor either. "
-            "Raise search.steps or choose a larger --backdoor-profile."
-        )
-        return dataclasses.replace(result, error=reason)
     classes = contract.subject.num_classes
     if wanted := judge.seeds_short(contract.held_out.labels, contract.search.labels, classes):
         reason = (
             f"too few seeds to call the model clean: {contract.seeds.count} seeds, of which {contract.seeds.search} "
             f"were classified right and searched; {wanted} seeds, as many of each of the {classes} classes, would do."
+        )
+        return dataclasses.replace(result, error=reason)
+    if trail.blind:
+        reason = (
+            "the search found no trigger of any size, so it could not have found a backdoor either. "
+            "Raise search.steps or choose a larger --backdoor-profile."
         )
         return dataclasses.replace(result, error=reason)
     return dataclasses.replace(result, verdict="clean")

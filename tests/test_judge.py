@@ -143,32 +143,42 @@ def refined(sizes, count=16):
     return pairs({pair: sizes[pair] for pair in sorted(sizes, key=sizes.get)[:count]})
 
 
+def pair_suspicion(screened, refined, spill=0.0):
+    return judge.pair(screened, refined, np.full(len(refined.arms), spill), CLASSES)
+
+
 def test_one_pair_with_a_tiny_trigger_is_suspicious():
     sizes = table({(4, 7): 1.0})
-    suspicion = judge.pair(pairs(sizes), refined(sizes), CLASSES)
+    suspicion = pair_suspicion(pairs(sizes), refined(sizes))
     assert (suspicion.kind, suspicion.source, suspicion.target) == ("source-specific", 4, 7)
     assert judge.suspicious(suspicion, 0.01)
 
 
+def test_a_trigger_that_takes_the_other_classes_along_is_not_source_specific():
+    sizes = table({(4, 7): 1.0})
+    assert pair_suspicion(pairs(sizes), refined(sizes), spill=0.1).source == 4
+    assert pair_suspicion(pairs(sizes), refined(sizes), spill=0.11) is None
+
+
 def test_pairs_that_follow_their_classes_are_not_suspicious():
-    suspicion = judge.pair(pairs(table()), refined(table()), CLASSES)
+    suspicion = pair_suspicion(pairs(table()), refined(table()))
     assert not judge.suspicious(suspicion, 0.01)
 
 
 def test_a_class_from_which_all_pairs_are_small_is_not_suspicious():
     weak = table({(4, target): size / 4 for (source, target), size in table().items() if source == 4})
-    assert not judge.suspicious(judge.pair(pairs(weak), refined(weak), CLASSES), 0.01)
+    assert not judge.suspicious(pair_suspicion(pairs(weak), refined(weak)), 0.01)
 
 
 def test_pairs_that_found_nothing_say_nothing():
     nothing = dict.fromkeys(table(), np.nan)
     few = pairs(dict.fromkeys(list(table())[:16], np.nan))
-    assert judge.pair(pairs(nothing), few, CLASSES) is None
+    assert pair_suspicion(pairs(nothing), few) is None
 
 
 def test_sources_without_seeds_are_gaps():
     sizes = {pair: size for pair, size in table({(4, 7): 1.0}).items() if pair[0] in (1, 4, 6)}
-    suspicion = judge.pair(pairs(sizes), refined(sizes, 8), CLASSES)
+    suspicion = pair_suspicion(pairs(sizes), refined(sizes, 8))
     assert (suspicion.source, suspicion.target) == (4, 7)
 
 

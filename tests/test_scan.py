@@ -15,7 +15,7 @@ CLASSES, SIDE, TARGET, PLACE = 6, 13, 4, (12, 6)
 SHAPE = (SIDE, SIDE, 1)
 SHORT = Options(
     profile="quick",
-    set=("search.steps=80", "search.confined_steps=80", "search.faint_steps=30", "search.pair_steps=20"),
+    set=("search.steps=250", "search.confined_steps=80", "search.faint_steps=30", "search.pair_steps=20"),
 )
 
 
@@ -62,7 +62,10 @@ def test_a_finding_holds_on_held_out_seeds_and_its_chance_is_below_alpha(backdoo
 
 
 def test_searches_after_a_verdict_are_skipped_and_say_so(backdoored):
-    assert backdoored.skipped == ("additive: the verdict was settled before", "pairs: the verdict was settled before")
+    assert backdoored.skipped == (
+        "additive search: not needed, a backdoor was found before",
+        "pairs search: not needed, a backdoor was found before",
+    )
 
 
 def test_the_same_model_without_the_pixel_is_clean(seeds):
@@ -70,7 +73,7 @@ def test_the_same_model_without_the_pixel_is_clean(seeds):
     assert (result.verdict, result.error, result.findings) == ("clean", None, ())
     assert result.p_value > 0.01
     assert result.skipped == ()
-    assert {"patch_p", "additive_p", "pair_p"} <= result.statistics.keys()
+    assert {"patch_p", "additive_p"} <= result.statistics.keys()
 
 
 def test_two_models_in_memory_have_two_digests():

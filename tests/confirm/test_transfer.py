@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pytest_backdoor.attacks import pixel
-from pytest_backdoor.confirm.transfer import flows, success
+from pytest_backdoor.confirm.transfer import flows, spill, success
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.stats import share
 from pytest_backdoor.triggers.trigger import Trigger
@@ -54,6 +54,13 @@ def test_success_is_that_of_the_mapped_classes(planted):
     assert success(*_with(planted, shift_right()), TO_ONE) == share("transfer", 10, 20)
     assert success(*_with(planted, shift_right()), {2: 1}) == share("transfer", 10, 10)
     assert success(*_with(planted, PLANTED), {0: 2, 2: 1}) == share("transfer", 10, 20)
+
+
+def test_spill_is_the_share_of_third_classes_that_follow(planted):
+    subject, seeds = planted
+    assert spill(subject, PLANTED, seeds, source=0, target=1) == 1.0
+    assert spill(subject, INERT, seeds, source=0, target=1) == 0.0
+    assert spill(subject, PLANTED, Sample(seeds.images[:10], seeds.labels[:10]), source=0, target=1) == 0.0
 
 
 def test_without_seeds_of_the_mapped_classes_nothing_is_known(planted):
