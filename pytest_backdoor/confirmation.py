@@ -26,7 +26,7 @@ def confirm(
     def on_search_seeds(trigger: Trigger) -> float:
         return success(contract.subject, trigger, contract.search, mapping).value
 
-    strongest = max((suspicion.trigger, found.triggers[0]), key=on_search_seeds)
+    strongest = max((suspicion.trigger, *found.triggers), key=on_search_seeds)
     trigger = minimise(strongest, on_search_seeds)
     transfer = success(contract.subject, trigger, contract.held_out, mapping)
     match, _ = permutation_match(flows(contract.subject, trigger, contract.held_out))

@@ -43,7 +43,8 @@ class Settings:
     refined: int = 16  # pairs that go to the second stage
     refine_steps: int = 200
     refine_images: int = 24
-    strong_steps: int = 150  # for the one arm that is to be confirmed
+    strong_starts: int = 3  # fresh starts of the one arm that is to be confirmed
+    strong_steps: int = 150
     strong_images: int = 48
     strong_level: float = 0.99
 
@@ -108,10 +109,11 @@ def refine_pairs(
 def strengthen(
     subject: Subject, trigger: Trigger, arm: Arm, seeds: Sample, settings: Settings, rng: np.random.Generator
 ) -> Inversion:
-    """One arm alone, on more images and for more success, where the trigger is (anywhere if it is no patch)."""
+    """One arm from several fresh starts, on more images and for more success, where the trigger is if it is a patch."""
     strong = replace(arm, images=settings.strong_images, level=settings.strong_level)
-    masks = trigger.arrays["mask"][None] if trigger.family == "patch" else None
-    return invert(subject, trigger.family, [strong], seeds, settings.strong_steps, rng, masks)
+    arms = [strong] * settings.strong_starts
+    masks = np.stack([trigger.arrays["mask"]] * len(arms)) if trigger.family == "patch" else None
+    return invert(subject, trigger.family, arms, seeds, settings.strong_steps, rng, masks)
 
 
 def invert(
