@@ -15,7 +15,7 @@ import numpy as np
 
 from pytest_backdoor.results import Evidence, Kind
 from pytest_backdoor.search.inversion import Inversion
-from pytest_backdoor.stats import fisher, lower_tail, median_polish, permutation_match, permutation_p, small_outlier
+from pytest_backdoor.stats import fisher, permutation_match, small_outlier, tail
 from pytest_backdoor.triggers.patch import window_shape
 from pytest_backdoor.triggers.trigger import Trigger
 
@@ -27,9 +27,13 @@ RULES: Mapping[Kind, str] = {"all-to-one": "BD301", "all-to-all": "BD302", "sour
 # Prior deviation of log sizes between the classes of a clean model, and how many observations it counts for.
 SPREAD: Mapping[Check, float] = {"patch": 0.6, "confined": 0.3, "additive": 0.25, "map": 0.6}
 WEIGHT = 12
-RATIO: Mapping[Check, float] = {"patch": 0.5, "confined": 0.5, "additive": 0.65}  # of the median class, at most
+# Of the median class, or of the next pair, at most.
+RATIO: Mapping[Check, float] = {"patch": 0.5, "confined": 0.5, "additive": 0.65, "pair": 0.65}
 MATCH = 0.4  # permutation match from which flows are a label map
-PAIR_CENTER, PAIR_SPREAD, PAIR_WEIGHT = 1.8, 0.5, 20  # of the smallest pair statistic of a clean model
+# A universal trigger of a clean model sends most classes to about two, give or take half of one.
+MATCH_CENTER, MATCH_SPREAD = 2.0, 0.5  # classes of all
+PAIR_CENTER, PAIR_SPREAD = 1.7, 0.35  # of the pair statistic of a clean model
+CLEAN_WEIGHT = 20  # models that these centers and spreads count for
 
 SPILL = 0.1  # of other classes' seeds that a source-specific trigger may send to its target
 
@@ -72,7 +76,7 @@ def one_class(check: Check, found: Inversion, classes: int) -> Suspicion | None:
     )
 
 
-def label_map(found: Inversion, flows: Mapping[int, np.ndarray], rng: np.random.Generator) -> Suspicion | None:
+def label_map(found: Inversion, flows: Mapping[int, np.ndarray]) -> Suspicion | None:
     """Whether one trigger, smaller than any single class needs, sends every class to a class of its own.
 
     flows are those of the map and away arms on the seeds of the search. That they are a permutation and that the
@@ -86,7 +90,7 @@ def label_map(found: Inversion, flows: Mapping[int, np.ndarray], rng: np.random.
     match, mapping = permutation_match(flows[arm])
     others = np.log(np.where(np.isnan(targets), _largest("map", found), targets))
     chances = (
-        permutation_p(flows[arm], rng),
+        tail((match * len(mapping) - MATCH_CENTER) / MATCH_SPREAD, CLEAN_WEIGHT),
         small_outlier(float(np.log(found.sizes[arm])), others, SPREAD["map"], WEIGHT),
     )
     # Several arms look for the same thing, and the best of them is tested.
@@ -95,27 +99,24 @@ def label_map(found: Inversion, flows: Mapping[int, np.ndarray], rng: np.random.
     return Suspicion("map", "all-to-all", p_value, match, found.triggers[arm], mapping=sent)
 
 
-def pair(screened: Inversion, refined: Inversion, spills: np.ndarray, classes: int) -> Suspicion | None:
-    """Whether a trigger for one (source, target) pair is small, and smaller than source and target explain.
+def pair(refined: Inversion, spills: np.ndarray) -> Suspicion | None:
+    """Whether a trigger for one (source, target) pair is small, and smaller than that of any other pair.
 
-    The statistic is the log size plus its residual after median polish of all pairs: small in pixels counts as much as
-    unexpected, because natural pairs such as 4 and 9 are one of the two only. spills ``(arms,)`` are the shares of the
-    other classes' seeds that each trigger sends to its target: one that takes them along is not specific to its source.
+    The statistic is the log size plus its distance to the next smallest: natural pairs come in numbers, a planted one
+    stands alone. spills ``(arms,)`` are the shares of the other classes' seeds that each trigger sends to its target:
+    one that takes them along is not specific to its source.
     """
-    table = np.full((classes, classes), np.nan)
-    for goal, size in zip(screened.arms, screened.sizes, strict=True):
-        table[goal.source, goal.target] = np.log(_largest("pair", screened) if np.isnan(size) else size)
-    expected = table - median_polish(table)
     sizes = np.log(refined.sizes)
-    residuals = sizes - np.array([expected[goal.source, goal.target] for goal in refined.arms])
-    if np.isnan(residuals).all():
+    specific = np.where(spills <= SPILL, sizes, np.nan)
+    if np.isnan(specific).all():
         return None
-    surprise = np.where(spills <= SPILL, sizes + residuals - np.nanmedian(residuals), np.nan)
-    if np.isnan(surprise).all():
-        return None
-    arm = int(np.nanargmin(surprise))
-    found, statistic = refined.arms[arm], float(surprise[arm])
-    p_value = lower_tail(statistic, PAIR_CENTER, PAIR_SPREAD, PAIR_WEIGHT)
+    arm = int(np.nanargmin(specific))
+    found, others = refined.arms[arm], np.delete(sizes, arm)
+    following = np.log(_largest("pair", refined)) if np.isnan(others).all() else np.nanmin(others)
+    statistic = float(2 * sizes[arm] - following)
+    p_value = tail((PAIR_CENTER - statistic) / PAIR_SPREAD, CLEAN_WEIGHT)
+    if sizes[arm] - following > np.log(RATIO["pair"]):
+        p_value = 1.0
     return Suspicion(
         "pair", "source-specific", p_value, statistic, refined.triggers[arm], target=found.target, source=found.source
     )

@@ -22,7 +22,7 @@ from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Finding, ScanResult
 from pytest_backdoor.search import inversion
-from pytest_backdoor.search.hardening import harden
+from pytest_backdoor.search.shifting import shifted
 from pytest_backdoor.seeds import as_seeds, seeds_beside
 from pytest_backdoor.subject import classifier
 from pytest_backdoor.triggers.trigger import Trigger
@@ -158,24 +158,24 @@ def _stages(
     placed = spent(inversion.confined(subject, free, seeds, settings, rng))
     # A label map explains small triggers of single classes, not the other way round, so it comes first.
     found = [
-        judge.label_map(free, map_flows(free), rng),
-        judge.label_map(placed, map_flows(placed), rng),
+        judge.label_map(free, map_flows(free)),
+        judge.label_map(placed, map_flows(placed)),
         judge.one_class("confined", placed, classes),
         judge.one_class("patch", free, classes),
     ]
     yield [suspicion for suspicion in found if suspicion]
     faint = spent(inversion.universal(subject, "additive", seeds, settings, rng))
-    found = [judge.label_map(faint, map_flows(faint), rng), judge.one_class("additive", faint, classes)]
+    found = [judge.label_map(faint, map_flows(faint)), judge.one_class("additive", faint, classes)]
     yield [suspicion for suspicion in found if suspicion]
-    hard = harden(subject, seeds, rng)
-    screened = spent(inversion.screen_pairs(subject, hard, settings, rng))
-    refined = spent(inversion.refine_pairs(subject, screened, hard, settings, rng))
+    moved = shifted(subject, seeds, rng)
+    screened = spent(inversion.screen_pairs(subject, moved, settings, rng))
+    refined = spent(inversion.refine_pairs(subject, screened, moved, settings, rng))
     spills = [
         spill(subject, trigger, seeds, arm.source, arm.target)
         for arm, trigger in zip(refined.arms, refined.triggers, strict=True)
         if arm.source is not None and arm.target is not None
     ]
-    suspicion = judge.pair(screened, refined, np.array(spills), classes)
+    suspicion = judge.pair(refined, np.array(spills))
     yield [suspicion] if suspicion else []
 
 

@@ -35,9 +35,9 @@ def small_outlier(value: float, others: np.ndarray, spread: float, weight: int) 
     return float(stats.t.sf((center - value) / (pooled * np.sqrt(1 + 1 / len(others))), freedom))
 
 
-def lower_tail(value: float, center: float, spread: float, freedom: int) -> float:
-    """One-sided p-value of a value so far below the center of a Student distribution of that spread."""
-    return float(stats.t.sf((center - value) / spread, freedom))
+def tail(distance: float, freedom: int) -> float:
+    """One-sided p-value of a value so many deviations beyond the center of a Student distribution."""
+    return float(stats.t.sf(distance, freedom))
 
 
 def fisher(p_values: Sequence[float]) -> float:
@@ -50,34 +50,3 @@ def permutation_match(flows: np.ndarray) -> tuple[float, np.ndarray]:
     closed = flows - 10.0 * np.eye(len(flows))
     _, mapping = linear_sum_assignment(-closed)
     return float(flows[np.arange(len(flows)), mapping].mean()), mapping
-
-
-def permutation_p(flows: np.ndarray, rng: np.random.Generator, draws: int = 500) -> float:
-    """One-sided p-value of the permutation match, if each class chose where it flows without regard to the others.
-
-    Rows are shuffled off the diagonal; the tail is that of a Gaussian fitted to the shuffled matches.
-    """
-    classes = len(flows)
-    off_diagonal = flows[~np.eye(classes, dtype=bool)].reshape(classes, classes - 1)
-    matches = []
-    for _ in range(draws):
-        shuffled = np.zeros_like(flows)
-        shuffled[~np.eye(classes, dtype=bool)] = rng.permuted(off_diagonal, axis=1).ravel()
-        matches.append(permutation_match(shuffled)[0])
-    deviation = float(np.std(matches))
-    if deviation < 1e-9:
-        return 1.0  # two classes: there is only one permutation
-    return float(stats.norm.sf((permutation_match(flows)[0] - np.mean(matches)) / deviation))
-
-
-def median_polish(table: np.ndarray, sweeps: int = 10) -> np.ndarray:
-    """Residuals of a table with NaN gaps after row and column medians are taken out in turn (Tukey, 1977)."""
-    filled = np.isfinite(table)
-    some = np.ix_(filled.any(axis=1), filled.any(axis=0))  # a class without seeds is a row of gaps
-    inner = table[some] - np.nanmedian(table[some])
-    for _ in range(sweeps):
-        inner = inner - np.nanmedian(inner, axis=1, keepdims=True)
-        inner = inner - np.nanmedian(inner, axis=0, keepdims=True)
-    residuals = np.full(table.shape, np.nan)
-    residuals[some] = inner
-    return residuals

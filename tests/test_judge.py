@@ -72,7 +72,7 @@ def test_even_classes_are_not_suspicious():
     assert not judge.suspicious(suspicion, 0.01)
 
 
-@pytest.mark.parametrize("check", judge.RATIO)
+@pytest.mark.parametrize("check", ["patch", "confined", "additive"])
 def test_a_class_must_need_far_less_than_the_median_however_even_the_others_are(check):
     even = [100.0] * CLASSES
     limit = 100 * judge.RATIO[check]
@@ -103,83 +103,85 @@ def test_more_classes_make_the_same_outlier_less_surprising():
     assert many == pytest.approx(10 * few)
 
 
-def test_a_small_trigger_that_shifts_all_labels_is_a_label_map(rng):
-    suspicion = judge.label_map(mapped(3.0), {10: NEXT_CLASS}, rng)
+def test_a_small_trigger_that_shifts_all_labels_is_a_label_map():
+    suspicion = judge.label_map(mapped(3.0), {10: NEXT_CLASS})
     assert suspicion.kind == "all-to-all"
     assert suspicion.mapping == {label: (label + 1) % 10 for label in range(10)}
     assert suspicion.statistic == pytest.approx(0.82)
     assert judge.suspicious(suspicion, 0.01)
 
 
-def test_a_small_trigger_that_moves_nothing_is_none(rng):
-    assert judge.label_map(mapped(3.0), {10: UNMOVED}, rng).p_value == 1.0
+def test_a_small_trigger_that_moves_nothing_is_none():
+    assert judge.label_map(mapped(3.0), {10: UNMOVED}).p_value == 1.0
 
 
-def test_a_large_trigger_that_shifts_all_labels_is_less_suspicious_than_a_small_one(rng):
-    small, large = (judge.label_map(mapped(size), {10: NEXT_CLASS}, rng).p_value for size in (3.0, 200.0))
+def test_a_large_trigger_that_shifts_all_labels_is_less_suspicious_than_a_small_one():
+    small, large = (judge.label_map(mapped(size), {10: NEXT_CLASS}).p_value for size in (3.0, 200.0))
     assert small < 1e-3 * large
 
 
-def test_a_map_that_was_not_reached_says_nothing(rng):
-    assert judge.label_map(mapped(np.nan), {10: NEXT_CLASS}, rng) is None
+def test_a_map_that_was_not_reached_says_nothing():
+    assert judge.label_map(mapped(np.nan), {10: NEXT_CLASS}) is None
 
 
-def test_the_better_of_two_maps_is_taken_and_paid_for(rng):
+def test_a_match_that_natural_flows_reach_is_no_label_map():
+    to_two = np.zeros((CLASSES, CLASSES))
+    to_two[:, 3], to_two[:, 8] = 0.5, 0.5  # two classes draw all the others: match 0.1
+    assert judge.label_map(mapped(3.0), {10: to_two}).p_value == 1.0
+
+
+def test_two_classes_that_swap_are_no_label_map_because_any_universal_trigger_swaps_them():
+    arms = [*(Arm("target", 1, 0.95, target=label) for label in range(2)), Arm("map", 1, 0.7)]
+    swapped = judge.label_map(inversion(arms, [40.0, 41.0, 39.0]), {2: np.array([[0.0, 1.0], [1.0, 0.0]])})
+    assert not judge.suspicious(swapped, 0.01)
+
+
+def test_the_better_of_two_maps_is_taken_and_paid_for():
     arms = [*mapped(3.0).arms, Arm("away", 1, 0.95)]
     found = inversion(arms, [*EVEN, 3.0, 3.0])
-    both = judge.label_map(found, {10: UNMOVED, 11: NEXT_CLASS}, np.random.default_rng(0))
-    alone = judge.label_map(found, {11: NEXT_CLASS}, np.random.default_rng(0))
+    both = judge.label_map(found, {10: UNMOVED, 11: NEXT_CLASS})
+    alone = judge.label_map(found, {11: NEXT_CLASS})
     assert both.trigger is found.triggers[11]
     assert both.p_value == pytest.approx(2 * alone.p_value)
 
 
-def table(changes=()):
-    """Sizes of all pairs, a product of what the source and what the target needs, and the given changes."""
-    sizes = {(s, t): 20.0 * (1 + 0.1 * s) * (1 + 0.05 * t) for s in range(CLASSES) for t in range(CLASSES) if s != t}
-    return sizes | dict(changes)
+NATURAL = {(4, 9): 8.0, (9, 4): 8.6, (7, 9): 9.5, (3, 5): 10.0, (5, 3): 11.0, (1, 7): 14.0}
 
 
-def refined(sizes, count=16):
-    return pairs({pair: sizes[pair] for pair in sorted(sizes, key=sizes.get)[:count]})
-
-
-def pair_suspicion(screened, refined, spill=0.0):
-    return judge.pair(screened, refined, np.full(len(refined.arms), spill), CLASSES)
+def pair_suspicion(sizes, spill=0.0):
+    return judge.pair(pairs(sizes), np.full(len(sizes), spill))
 
 
 def test_one_pair_with_a_tiny_trigger_is_suspicious():
-    sizes = table({(4, 7): 1.0})
-    suspicion = pair_suspicion(pairs(sizes), refined(sizes))
+    suspicion = pair_suspicion(NATURAL | {(4, 7): 2.0})
     assert (suspicion.kind, suspicion.source, suspicion.target) == ("source-specific", 4, 7)
+    assert suspicion.statistic == pytest.approx(2 * np.log(2.0) - np.log(8.0))
     assert judge.suspicious(suspicion, 0.01)
 
 
 def test_a_trigger_that_takes_the_other_classes_along_is_not_source_specific():
-    sizes = table({(4, 7): 1.0})
-    assert pair_suspicion(pairs(sizes), refined(sizes), spill=0.1).source == 4
-    assert pair_suspicion(pairs(sizes), refined(sizes), spill=0.11) is None
+    sizes = NATURAL | {(4, 7): 2.0}
+    assert pair_suspicion(sizes, spill=0.1).source == 4
+    assert pair_suspicion(sizes, spill=0.11) is None
 
 
-def test_pairs_that_follow_their_classes_are_not_suspicious():
-    suspicion = pair_suspicion(pairs(table()), refined(table()))
-    assert not judge.suspicious(suspicion, 0.01)
+def test_natural_pairs_are_not_suspicious():
+    suspicion = pair_suspicion(NATURAL)
+    assert (suspicion.source, suspicion.target) == (4, 9)
+    assert suspicion.p_value == 1.0  # 8 pixels are no outlier beside 8.6
 
 
-def test_a_class_from_which_all_pairs_are_small_is_not_suspicious():
-    weak = table({(4, target): size / 4 for (source, target), size in table().items() if source == 4})
-    assert not judge.suspicious(pair_suspicion(pairs(weak), refined(weak)), 0.01)
+def test_tiny_triggers_for_many_pairs_are_a_weak_model_and_no_backdoor():
+    weak = {pair: size / 10 for pair, size in NATURAL.items()}
+    assert pair_suspicion(weak).p_value == 1.0
+
+
+def test_a_pair_alone_is_compared_with_the_whole_image():
+    assert pair_suspicion({(4, 7): 20.0}).statistic == pytest.approx(2 * np.log(20.0) - np.log(400.0))
 
 
 def test_pairs_that_found_nothing_say_nothing():
-    nothing = dict.fromkeys(table(), np.nan)
-    few = pairs(dict.fromkeys(list(table())[:16], np.nan))
-    assert pair_suspicion(pairs(nothing), few) is None
-
-
-def test_sources_without_seeds_are_gaps():
-    sizes = {pair: size for pair, size in table({(4, 7): 1.0}).items() if pair[0] in (1, 4, 6)}
-    suspicion = pair_suspicion(pairs(sizes), refined(sizes, 8))
-    assert (suspicion.source, suspicion.target) == (4, 7)
+    assert pair_suspicion(dict.fromkeys(NATURAL, np.nan)) is None
 
 
 @given(p_value=st.floats(0, 1))
@@ -245,8 +247,3 @@ def test_statistics_name_each_tests_most_suspicious_arm():
         ]
     )
     assert told == {"patch": -1.2346, "patch_p": 0.0123, "map": 0.9, "map_p": 0.001}
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)

@@ -3,11 +3,14 @@
 Every goal is one formula. An arm's images fall into groups, each group may go to some allowed classes, and all images
 of a group must agree on one of them:
 
-    loss = -(1/groups) sum_g log sum_{t allowed for g} exp(mean_{x in g} log p_t(T(x)))
+    loss = -sum_g share_g log sum_{t allowed for g} exp(mean_{x in g} log p_t(T(x)))
 
 * to a target: one group, one allowed class. The loss is the cross-entropy to the target.
 * free label map: one group per source class, every other class allowed. Finds any all-to-all rule.
 * away from the true class: every image its own group. The loss is softplus(z_true - logsumexp of the others).
+* a pair that is to be specific: half of the loss sends the source to the target, half keeps every other class.
+
+Unless said otherwise the groups of an arm have equal shares, which add up to 1.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ class Arm:
     level: float  # success that a trigger must reach
     target: int | None = None
     source: int | None = None
+    kept: int = 0  # images of each class but source and target that must stay what they are
 
     @property
     def name(self) -> str:
@@ -47,8 +51,16 @@ class Batch(NamedTuple):
     group: np.ndarray  # (n,) which group it belongs to, rising
     group_size: np.ndarray  # (groups, 1) images in each group
     group_arm: np.ndarray  # (groups,) which arm a group belongs to, rising
-    group_share: np.ndarray  # (groups,) 1 / groups of that arm
+    group_share: np.ndarray  # (groups,) of the arm's loss and success
     allowed: np.ndarray  # (groups, classes) 1 where the group may go
+
+
+class Group(NamedTuple):
+    """Images that must agree on one of the classes where they may go."""
+
+    images: np.ndarray  # indices into the pool
+    allowed: np.ndarray  # (classes,) 1 where they may go
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,32 +83,34 @@ class Pool:
 def draw(arms: Sequence[Arm], pool: Pool, rng: np.random.Generator) -> Batch:
     """Fresh images for each arm."""
     drawn = [groups_of(arm, pool, rng) for arm in arms]
-    sizes = np.array([len(images) for groups in drawn for images, _ in groups], "int32")
-    counts = np.array([len(groups) for groups in drawn], "int32")
-    images = np.concatenate([images for groups in drawn for images, _ in groups]).astype("int32")
-    group_arm = np.repeat(np.arange(len(arms), dtype="int32"), counts)
+    groups = [group for groups in drawn for group in groups]
+    sizes = np.array([len(group.images) for group in groups], "int32")
+    group_arm = np.repeat(np.arange(len(arms), dtype="int32"), [len(groups) for groups in drawn])
     return Batch(
-        image=images,
+        image=np.concatenate([group.images for group in groups]).astype("int32"),
         arm=np.repeat(group_arm, sizes),
         group=np.repeat(np.arange(len(sizes), dtype="int32"), sizes),
         group_size=sizes[:, None].astype("float32"),
         group_arm=group_arm,
-        group_share=(1.0 / counts[group_arm]).astype("float32"),
-        allowed=np.stack([allowed for groups in drawn for _, allowed in groups]).astype("float32"),
+        group_share=np.array([group.share for group in groups], "float32"),
+        allowed=np.stack([group.allowed for group in groups]).astype("float32"),
     )
 
 
-def groups_of(arm: Arm, pool: Pool, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The arm's groups for one step: image indices, and the classes where they may go."""
-    everywhere = np.ones(pool.classes, "float32")
+def groups_of(arm: Arm, pool: Pool, rng: np.random.Generator) -> list[Group]:
+    """The arm's groups for one step."""
+    each = np.eye(pool.classes, dtype="float32")
+    present = [label for label, members in enumerate(pool.members) if len(members)]
     if arm.goal == "target":
         sources = np.flatnonzero(pool.labels != arm.target) if arm.source is None else pool.members[arm.source]
-        return [(_pick(sources, arm.images, rng), np.eye(pool.classes)[arm.target])]
+        others = [label for label in present if label not in (arm.source, arm.target)] if arm.kept else []
+        sent = Group(_pick(sources, arm.images, rng), each[arm.target], 0.5 if others else 1.0)
+        kept = [Group(_pick(pool.members[s], arm.kept, rng), each[s], 0.5 / len(others)) for s in others]
+        return [sent, *kept]
     if arm.goal == "map":
-        present = [label for label, members in enumerate(pool.members) if len(members)]
-        return [(_pick(pool.members[s], arm.images, rng), everywhere - np.eye(pool.classes)[s]) for s in present]
+        return [Group(_pick(pool.members[s], arm.images, rng), 1 - each[s], 1 / len(present)) for s in present]
     picked = _pick(np.arange(len(pool.labels)), arm.images, rng)
-    return [(image[None], everywhere - np.eye(pool.classes)[pool.labels[image]]) for image in picked]
+    return [Group(image[None], 1 - each[pool.labels[image]], 1 / len(picked)) for image in picked]
 
 
 def _pick(members: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

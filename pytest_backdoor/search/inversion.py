@@ -35,14 +35,17 @@ class Settings:
     images: int = 24
     away_images: int = 32
     map_images: int = 4  # per source class
-    restarts: int = 3  # of the free label map
+    restarts: int = 4  # of the free label map
     level: float = 0.95  # success that a trigger must reach
     map_level: float = 0.7  # an all-to-all backdoor succeeds no more often than the model is right
     pair_steps: int = 60
     pair_images: int = 10
-    refined: int = 16  # pairs that go to the second stage
+    pair_level: float = 0.8  # not every shifted image shows the trigger in full
+    refined: int = 20  # pairs that go to the second stage
     refine_steps: int = 200
-    refine_images: int = 24
+    refine_images: int = 20
+    refine_kept: int = 1  # images of each other class, which must stay what they are
+    refine_level: float = 0.85  # of the success and of what stays, on average
     strong_starts: int = 3  # fresh starts of the one arm that is to be confirmed
     strong_steps: int = 150
     strong_images: int = 48
@@ -89,7 +92,7 @@ def confined(
 def screen_pairs(subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
     """A short search for every (source, target) pair."""
     arms = [
-        Arm("target", settings.pair_images, settings.level, target=target, source=int(source))
+        Arm("target", settings.pair_images, settings.pair_level, target=target, source=int(source))
         for source in np.unique(seeds.labels)
         for target in range(subject.num_classes)
         if source != target
@@ -100,9 +103,10 @@ def screen_pairs(subject: Subject, seeds: Sample, settings: Settings, rng: np.ra
 def refine_pairs(
     subject: Subject, screened: Inversion, seeds: Sample, settings: Settings, rng: np.random.Generator
 ) -> Inversion:
-    """A longer search, from fresh starts, for the smallest pairs of the screening."""
+    """A longer search, from fresh starts, for the smallest pairs of the screening, specific to their source."""
     chosen = smallest(screened.sizes, np.arange(len(screened.arms)), settings.refined)
-    arms = [replace(screened.arms[arm], images=settings.refine_images) for arm in chosen]
+    images, kept, level = settings.refine_images, settings.refine_kept, settings.refine_level
+    arms = [replace(screened.arms[arm], images=images, kept=kept, level=level) for arm in chosen]
     return invert(subject, "patch", arms, seeds, settings.refine_steps, rng)
 
 

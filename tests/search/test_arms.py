@@ -25,29 +25,44 @@ def test_a_pool_knows_the_seeds_of_each_class():
 
 
 def test_a_target_arm_sends_all_other_classes_to_its_target():
-    ((images, allowed),) = groups_of(Arm("target", 30, 0.9, target=1), POOL, rng())
+    ((images, allowed, _),) = groups_of(Arm("target", 30, 0.9, target=1), POOL, rng())
     assert len(images) == 30
     assert set(images) == {0, 1, 2, 5}
     assert allowed.tolist() == [0, 1, 0, 0]
 
 
 def test_a_pair_arm_sends_its_source_only():
-    ((images, allowed),) = groups_of(Arm("target", 5, 0.9, target=3, source=1), POOL, rng())
+    ((images, allowed, share),) = groups_of(Arm("target", 5, 0.9, target=3, source=1), POOL, rng())
     assert np.bincount(images).tolist()[3:] in ([3, 2], [2, 3])  # repeated evenly
     assert allowed.tolist() == [0, 0, 0, 1]
+    assert share == 1
+
+
+def test_a_specific_pair_arm_keeps_the_other_classes_for_half_of_its_loss():
+    sent, first, last = groups_of(Arm("target", 5, 0.9, target=3, source=1, kept=2), POOL, rng())
+    assert (sent.allowed.tolist(), sent.share) == ([0, 0, 0, 1], 0.5)
+    assert (set(LABELS[first.images]), first.allowed.tolist(), first.share) == ({0}, [1, 0, 0, 0], 0.25)
+    assert (set(LABELS[last.images]), last.allowed.tolist(), last.share) == ({2}, [0, 0, 1, 0], 0.25)
+    assert (len(first.images), len(last.images)) == (2, 2)
+
+
+def test_a_specific_pair_arm_without_other_classes_spends_all_on_its_source():
+    two = Pool.of(np.array([0, 0, 1]), 2)
+    (sent,) = groups_of(Arm("target", 5, 0.9, target=1, source=0, kept=2), two, rng())
+    assert sent.share == 1
 
 
 def test_a_map_arm_sends_each_class_that_has_seeds_to_one_other_class():
     groups = groups_of(Arm("map", 2, 0.7), POOL, rng())
-    assert [set(LABELS[images]) for images, _ in groups] == [{0}, {1}, {2}]
-    assert [len(images) for images, _ in groups] == [2, 2, 2]
-    assert [allowed.tolist() for _, allowed in groups] == [[0, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 1]]
+    assert [set(LABELS[images]) for images, _, _ in groups] == [{0}, {1}, {2}]
+    assert [len(images) for images, _, _ in groups] == [2, 2, 2]
+    assert [allowed.tolist() for _, allowed, _ in groups] == [[0, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 1]]
 
 
 def test_an_away_arm_sends_each_image_to_any_other_class():
     groups = groups_of(Arm("away", 6, 0.9), POOL, rng())
-    assert sorted(int(images[0]) for images, _ in groups) == [0, 1, 2, 3, 4, 5]
-    assert all(allowed[LABELS[images[0]]] == 0 and allowed.sum() == 3 for images, allowed in groups)
+    assert sorted(int(images[0]) for images, _, _ in groups) == [0, 1, 2, 3, 4, 5]
+    assert all(allowed[LABELS[images[0]]] == 0 and allowed.sum() == 3 for images, allowed, _ in groups)
 
 
 def test_arms_say_what_they_do():
@@ -73,6 +88,7 @@ def test_a_batch_lays_all_arms_flat():
 ARMS = st.one_of(
     st.builds(Arm, st.sampled_from(["map", "away"]), st.integers(1, 9), st.just(0.9)),
     st.builds(lambda images, target: Arm("target", images, 0.9, target=target), st.integers(1, 9), st.integers(0, 3)),
+    st.builds(lambda images, kept: Arm("target", images, 0.9, 3, 0, kept), st.integers(1, 9), st.integers(0, 3)),
 )
 
 
@@ -121,6 +137,14 @@ def test_the_loss_to_a_target_is_the_cross_entropy(subject):
     assert sorted(images) == [0, 1, 3]
     assert loss == pytest.approx(-log_softmax(SCALE * LOGITS[images])[:, 1].mean(), rel=1e-5)
     assert success == pytest.approx(1 / 3)  # image 1 alone
+
+
+def test_the_loss_of_a_specific_pair_is_half_to_the_target_and_half_for_the_classes_that_stay(subject):
+    loss, success, _, images = measured(subject, Arm("target", 2, 0.9, target=3, source=0, kept=1))
+    assert [TRUE[image] for image in images] == [0, 0, 1, 2]
+    scores = log_softmax(SCALE * LOGITS[images].astype(float))
+    assert loss == pytest.approx(-(scores[:2, 3].mean() / 2 + scores[2, 1] / 4 + scores[3, 2] / 4), rel=1e-5)
+    assert success == pytest.approx(1 / 2)  # none is given class 3; both others stay
 
 
 def test_the_loss_away_is_the_softplus_of_the_margin(subject):
