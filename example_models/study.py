@@ -73,11 +73,13 @@ def summary(found: list[Row], half: str) -> list[str]:
     correct = sum(map(right, bad))
     seconds = [row["result"]["seconds"] for row in mine if row["architecture"].startswith("lenet")]
     cells = [f"{half}: {HALVES[half]}", share(alarms, len(clean)), share(caught, len(bad)), share(correct, len(bad))]
-    return [_row([*cells, f"{auroc(clean, bad):.3f}", f"{median(seconds):.0f} s"])]
+    return [_row([*cells, f"{auroc(clean, bad):.3f}", f"{median(seconds):.0f} s" if seconds else ""])]
 
 
 def share(hits: int, count: int) -> str:
     """``14 of 15 (70 to 99 %)``, with the 95 % Wilson interval."""
+    if not count:
+        return "none yet"
     interval = binomtest(hits, count).proportion_ci(0.95, "wilson")
     return f"{hits} of {count} ({100 * interval.low:.0f} to {100 * interval.high:.0f} %)"
 

@@ -13,10 +13,10 @@ from pytest_backdoor.options import Options
 from pytest_backdoor.search.inversion import Settings
 
 PROFILES = {
-    "quick": Settings(steps=100, faint_steps=50, confined_steps=100, restarts=2, pair_steps=40, refined=8),
+    "quick": Settings(steps=100, faint_steps=50, confined_steps=100, restarts=2, pair_steps=40, refined=10),
     "standard": Settings(),
     "thorough": Settings(
-        steps=300, faint_steps=160, confined_steps=300, restarts=5, pair_steps=120, refined=32, refine_steps=400
+        steps=300, faint_steps=160, confined_steps=300, restarts=6, pair_steps=120, refined=40, refine_steps=400
     ),
 }
 ROOM = "search."

@@ -155,7 +155,8 @@ def _stages(
 
     free = spent(inversion.universal(subject, "patch", seeds, settings, rng))
     trail.blind = bool(np.isnan(free.sizes).all())
-    placed = spent(inversion.confined(subject, free, seeds, settings, rng))
+    windowed = spent(inversion.screen_windows(subject, seeds, settings, rng))
+    placed = spent(inversion.confined(subject, free, windowed, seeds, settings, rng))
     # A label map explains small triggers of single classes, not the other way round, so it comes first.
     found = [
         judge.label_map(free, map_flows(free)),

@@ -32,7 +32,7 @@ def additive(change):
 def inversion(arms, sizes, family="patch"):
     """A search that came to these sizes; each arm's trigger says its number by its pixels."""
     shown = [patch(number + 1) if family == "patch" else additive(0.01) for number in range(len(arms))]
-    return Inversion(family, tuple(arms), np.array(sizes, float), tuple(shown), 0)
+    return Inversion(family, tuple(arms), np.array(sizes, float), np.ones(len(sizes)), tuple(shown), 0)
 
 
 def targets(sizes, family="patch"):

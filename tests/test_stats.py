@@ -10,12 +10,6 @@ from pytest_backdoor import stats
 NEXT_CLASS = np.roll(np.eye(10), 1, axis=1)  # class s flows to s + 1
 
 
-def uneven(classes=10):
-    """Flows without a plan: each class keeps most of its images, the rest is spread unevenly."""
-    flows = np.random.default_rng(0).random((classes, classes)) + 4 * np.eye(classes)
-    return flows / flows.sum(1, keepdims=True)
-
-
 def test_the_interval_of_all_hits_is_bounded_by_the_chance_of_so_many_hits():
     evidence = stats.share("transfer", 10, 10)
     assert (evidence.check, evidence.value) == ("transfer", 1.0)

@@ -3,8 +3,9 @@
 After Wang et al. (Neural Cleanse, IEEE S&P 2019), with arms that compete for the budget as in Shen et al. (K-Arm,
 arXiv:2102.05123). The free label map is what finds all-to-all backdoors, which a search per target class cannot see.
 
-Arms that may win search once more *confined* to the window where their trigger was heaviest. A planted patch stays as
-small there; what a class is naturally sensitive to is a few cells all over the image and has no answer in one place.
+Target arms that may win search once more *confined* to the window where their trigger was heaviest. A planted patch
+stays as small there; what a class is naturally sensitive to is a few cells all over the image and has no answer in one
+place. Free label maps are tried in every window first: a search of the whole image often misses the right one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pytest_backdoor.search import optimiser
 from pytest_backdoor.search.arms import Arm, Pool, draw
 from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers import FAMILIES
-from pytest_backdoor.triggers.patch import confine
+from pytest_backdoor.triggers.patch import confine, windows
 from pytest_backdoor.triggers.trigger import Trigger
 
 
@@ -32,10 +33,13 @@ class Settings:
     faint_steps: int = 80  # of every arm of the additive family
     confined_steps: int = 150
     finalists: int = 6  # target arms that go to the confined search
+    window_steps: int = 40  # of a free label map in each window
+    window_images: int = 2  # per source class
+    best_windows: int = 4  # that go to the confined search
     images: int = 24
     away_images: int = 32
     map_images: int = 4  # per source class
-    restarts: int = 4  # of the free label map
+    restarts: int = 3  # of the free label map
     level: float = 0.95  # success that a trigger must reach
     map_level: float = 0.7  # an all-to-all backdoor succeeds no more often than the model is right
     pair_steps: int = 60
@@ -59,6 +63,7 @@ class Inversion:
     family: str
     arms: tuple[Arm, ...]
     sizes: np.ndarray  # (arms,), NaN where no trigger met the level
+    success: np.ndarray  # (arms,), smoothed, at the end
     triggers: tuple[Trigger, ...]
     image_gradients: int
 
@@ -80,13 +85,26 @@ def universal_arms(classes: int, settings: Settings) -> list[Arm]:
     return [*arms, Arm("away", settings.away_images, settings.level)]
 
 
+def screen_windows(subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
+    """A short search for a free label map in each window of the image."""
+    masks = windows(subject.image_shape)
+    arms = [Arm("map", settings.window_images, settings.map_level)] * len(masks)
+    return invert(subject, "patch", arms, seeds, settings.window_steps, rng, masks)
+
+
 def confined(
-    subject: Subject, found: Inversion, seeds: Sample, settings: Settings, rng: np.random.Generator
+    subject: Subject, found: Inversion, windowed: Inversion, seeds: Sample, settings: Settings, rng: np.random.Generator
 ) -> Inversion:
-    """The arms of a patch search that may win, from fresh starts, each in the window where its trigger is heaviest."""
-    chosen = may_win(found, settings.finalists)
-    masks = np.stack([found.triggers[arm].arrays["mask"] for arm in chosen])
-    return invert(subject, "patch", [found.arms[arm] for arm in chosen], seeds, settings.confined_steps, rng, masks)
+    """Longer searches in one window each, from fresh starts.
+
+    The smallest target arms and the one away from the true class search where their trigger was heaviest, free label
+    maps in the windows where they succeeded best.
+    """
+    chosen = [*smallest(found.sizes, found.of("target"), settings.finalists), *found.of("away")]
+    best = np.argsort(-windowed.success, kind="stable")[: settings.best_windows]
+    arms = [found.arms[arm] for arm in chosen] + [Arm("map", settings.map_images, settings.map_level)] * len(best)
+    masks = [found.triggers[arm].arrays["mask"] for arm in chosen] + [windows(subject.image_shape)[arm] for arm in best]
+    return invert(subject, "patch", arms, seeds, settings.confined_steps, rng, np.stack(masks))
 
 
 def screen_pairs(subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
@@ -142,14 +160,8 @@ def invert(
         state, spent = step(state, batch), spent + len(batch.image)
     sizes = ops.convert_to_numpy(state.best_size).astype(float)
     sizes[np.isinf(sizes)] = np.nan
-    return Inversion(family_name, tuple(arms), sizes, tuple(optimiser.triggers(state, family)), spent)
-
-
-def may_win(found: Inversion, finalists: int) -> np.ndarray:
-    """The smallest target arms or pairs, the smallest free label map, and the arm away from the true class."""
-    limits = {"target": finalists, "map": 1, "away": 1}
-    chosen = [smallest(found.sizes, found.of(goal), limit) for goal, limit in limits.items()]
-    return np.sort(np.concatenate(chosen))
+    success = ops.convert_to_numpy(state.success)
+    return Inversion(family_name, tuple(arms), sizes, success, tuple(optimiser.triggers(state, family)), spent)
 
 
 def smallest(sizes: np.ndarray, among: np.ndarray, count: int) -> np.ndarray:

@@ -106,11 +106,6 @@ def advance(state: State, success: Any, size: Any, gradients: Params) -> State:
     )
 
 
-def keep(state: State, arms: np.ndarray) -> State:
-    """The state of some arms only."""
-    return State(*(_take(part, arms) for part in state))
-
-
 def triggers(state: State, family: Family) -> list[Trigger]:
     """Each arm's smallest trigger that met its level; where none did, its last."""
     found = np.isfinite(ops.convert_to_numpy(state.best_size))
@@ -129,9 +124,3 @@ def _pairwise(function: Callable[[Any, Any], Any], left: Params, right: Params) 
 def _along(values: Any, like: Any) -> Any:
     """One value per arm, shaped to multiply a parameter."""
     return ops.reshape(values, (-1, *[1] * (len(like.shape) - 1)))
-
-
-def _take(part: Any, arms: np.ndarray) -> Any:
-    if isinstance(part, tuple):
-        return tuple(ops.take(tensor, arms, axis=0) for tensor in part)
-    return ops.take(part, arms, axis=0)

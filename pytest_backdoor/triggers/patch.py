@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,16 @@ def confine(params: Params, masks: np.ndarray) -> Params:
     return (np.where(inside, params[0] + 2.0, -50.0).astype("float32"), *params[1:])
 
 
+def windows(shape: tuple[int, ...]) -> np.ndarray:
+    """Masks ``(windows, height, width, 1)`` that cover the image and overlap by half: each shows one window."""
+    places = [sorted({*range(0, side - part, part // 2 + 1), side - part}) for side, part in _sides(shape)]
+    height, width = window_shape(shape)
+    masks = np.zeros((len(places[0]) * len(places[1]), *shape[:2], 1), "float32")
+    for mask, (row, column) in zip(masks, product(*places), strict=True):
+        mask[row : row + height, column : column + width] = 1.0
+    return masks
+
+
 def heaviest_window(mask: np.ndarray) -> np.ndarray:
     """Where the mask ``(height, width)`` has the most mass within a quarter of its height and width, as booleans."""
     height, width = window_shape(mask.shape)
@@ -58,6 +70,11 @@ def heaviest_window(mask: np.ndarray) -> np.ndarray:
 def window_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     """Height and width of the window of an image of that height and width."""
     return max(2, shape[0] // 4), max(2, shape[1] // 4)
+
+
+def _sides(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """Length of the image and of the window, down and right."""
+    return zip(shape[:2], window_shape(shape), strict=True)
 
 
 PATCH = Family("patch", ("mask", "pattern"), initial, arrays, apply, size, start_cost=1e-2)

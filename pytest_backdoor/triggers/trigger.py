@@ -24,6 +24,9 @@ class Trigger:
 
     patch: ``mask`` (height, width, 1) and ``pattern`` (height, width, channels), both 0 to 1.
     additive: ``delta`` (height, width, channels), -1 to 1.
+    warp: ``control`` (5, 5, 2), pixels down and right.
+    tone: ``matrix`` (channels, channels) and ``offset`` (channels,).
+    low-frequency: ``coefficients`` (8, 8, channels) of cosine waves.
     """
 
     family: str
@@ -37,9 +40,15 @@ class Trigger:
 
     @property
     def size(self) -> float:
-        """Share of the image that the trigger changes, 0 to 1 (patch: pixels; additive: where it moves one by 1 %)."""
-        change = self.arrays["mask"] if self.family == "patch" else np.abs(self.arrays["delta"]).max(-1) > 0.01
-        return float(np.mean(change))
+        """Share of the image that the trigger changes, 0 to 1: 1 for families that change it everywhere.
+
+        patch: pixels under the mask; additive: pixels that it moves by more than 1 % of the value range.
+        """
+        if "mask" in self.arrays:
+            return float(np.mean(self.arrays["mask"]))
+        if "delta" in self.arrays:
+            return float(np.mean(np.abs(self.arrays["delta"]).max(-1) > 0.01))
+        return 1.0
 
     def save(self, path: Path) -> None:
         """Writes the trigger as ``.npz``, without pickles."""

@@ -1,13 +1,16 @@
 """The optimiser on a model whose smallest trigger is known, and its bookkeeping by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from pytest_backdoor.search import inversion, optimiser
 from pytest_backdoor.search.arms import Arm, Pool, draw
-from pytest_backdoor.search.inversion import Inversion, Settings, invert, may_win, smallest
+from pytest_backdoor.search.inversion import Inversion, Settings, invert, smallest
 from pytest_backdoor.search.optimiser import State, advance
 from pytest_backdoor.triggers import FAMILIES
+from pytest_backdoor.triggers.patch import windows
 from pytest_backdoor.triggers.trigger import Trigger
 from tests.tiny import bright_pixels
 
@@ -85,7 +88,7 @@ def test_one_step_of_an_arm_does_not_depend_on_the_arms_beside_it(step, planted)
     batch = draw(arms, pool, np.random.default_rng(1))
     after = step(both, batch)
     mine = batch.arm == 0
-    alone = optimiser.keep(both, np.array([0]))
+    alone = State(*(tuple(each[:1] for each in part) if isinstance(part, tuple) else part[:1] for part in both))
     part = batch._replace(
         image=batch.image[mine],
         arm=batch.arm[mine],
@@ -165,29 +168,30 @@ def test_an_arm_without_a_trigger_gives_its_last():
     assert best.arrays["mask"].item() == pytest.approx(1 / (1 + np.exp(5)))
 
 
-def test_kept_arms_keep_everything_of_theirs():
-    state = state_of(best_size=np.array([1.0, 2.0], "float32"))
-    kept = optimiser.keep(state, np.array([1]))
-    assert np.asarray(kept.best_size).tolist() == [2.0]
-    assert np.asarray(kept.params[1]).shape == (1, 1, 1, 1)
-
-
-def inversion_of(goals, sizes):
-    arms = tuple(Arm(goal, 1, 0.9) for goal in goals)
-    nothing = Trigger("patch", {"mask": np.zeros((8, 8, 1), "float32"), "pattern": np.zeros((8, 8, 1), "float32")})
-    return Inversion("patch", arms, np.array(sizes, float), (nothing,) * len(arms), 0)
-
-
 def test_the_smallest_come_first_and_those_without_a_trigger_last():
     sizes = np.array([5.0, np.nan, 2.0, 2.0, 9.0])
     assert smallest(sizes, np.arange(5), 5).tolist() == [2, 3, 0, 4, 1]
     assert smallest(sizes, np.array([0, 1, 4]), 2).tolist() == [0, 4]
 
 
-def test_the_arms_that_may_win_are_the_smallest_of_each_goal():
-    found = inversion_of(["target", "target", "target", "map", "map", "away"], [5, 3, np.nan, 8, 7, np.nan])
-    assert may_win(found, 2).tolist() == [0, 1, 4, 5]
-    assert may_win(found, 1).tolist() == [1, 4, 5]
+def test_the_confined_search_takes_the_smallest_targets_and_the_best_windows(planted):
+    subject, seeds = planted
+    settings = Settings(finalists=2, best_windows=2, confined_steps=1, images=5, map_images=2, away_images=4)
+    arms = tuple(
+        Arm(goal, 1, 0.9, target) for goal, target in [("target", 0), ("target", 1), ("target", 2), ("away", None)]
+    )
+    nothing = Trigger("patch", {"mask": np.zeros((8, 8, 1), "float32"), "pattern": np.zeros((8, 8, 1), "float32")})
+    sizes, success = np.array([5.0, np.nan, 2.0, np.nan]), np.zeros(4)
+    found = Inversion("patch", arms, sizes, success, (nothing,) * 4, 0)
+    windowed = inversion.screen_windows(subject, seeds, Settings(window_steps=1), np.random.default_rng(0))
+    scores = np.zeros(len(windowed.arms))
+    scores[[3, 7]] = 0.5, 0.9
+    windowed = dataclasses.replace(windowed, success=scores)
+    placed = inversion.confined(subject, found, windowed, seeds, settings, np.random.default_rng(0))
+    assert [arm.name for arm in placed.arms] == ["target 2", "target 0", "away", "map", "map"]
+    for arm, window in ((3, 7), (4, 3)):
+        mask = placed.triggers[arm].arrays["mask"]
+        assert np.array_equal(mask > 1e-6, windows((8, 8))[window] > 0)
 
 
 def test_a_confined_arm_changes_nothing_outside_of_its_window(planted):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from pytest_backdoor.errors import TriggerError
-from pytest_backdoor.triggers import FAMILIES, family_named
-from pytest_backdoor.triggers.patch import confine, heaviest_window, window_shape
+from pytest_backdoor.triggers import FAMILIES, family_named, low_frequency
+from pytest_backdoor.triggers.patch import confine, heaviest_window, window_shape, windows
 from pytest_backdoor.triggers.trigger import Trigger
 
 UNIT, SIGNED = st.floats(0, 1, width=32), st.floats(-1, 1, width=32)
@@ -102,7 +102,7 @@ def test_a_saved_trigger_comes_back_the_same(trigger, path):
 
 def test_an_unknown_family_is_named_with_the_nearest_known_one():
     with pytest.raises(
-        TriggerError, match=r"^unknown trigger family 'pach'. Did you mean 'patch'\? .* additive, patch.$"
+        TriggerError, match=r"^unknown trigger family 'pach'. Did you mean 'patch'\? .* patch, tone, warp.$"
     ):
         family_named("pach")
 
@@ -165,3 +165,78 @@ def test_starts_are_random_but_repeatable_and_differ_between_arms(family):
     first, again = (family.initial(3, (4, 4, 1), np.random.default_rng(7)) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert all(not np.array_equal(part[0], part[1]) for part in first)
+
+
+def test_windows_cover_the_image_and_every_trigger_of_half_a_window_lies_whole_in_one():
+    masks = windows((28, 30, 1))[..., 0]
+    assert set(masks.sum((1, 2))) == {7 * 7}
+    for row in range(28 - 2):
+        for column in range(30 - 2):
+            assert masks[:, row : row + 3, column : column + 3].sum((1, 2)).max() == 9
+
+
+def test_a_window_is_its_own_heaviest_window():
+    for mask in windows((12, 8, 3)):
+        assert np.array_equal(heaviest_window(mask[..., 0]), mask[..., 0] > 0)
+
+
+def test_a_warp_moves_every_pixel_by_what_its_control_points_say():
+    control = np.zeros((5, 5, 2), "float32")
+    control[..., 1] = 1.5  # each pixel is fetched from one and a half to the right
+    image = np.tile(np.arange(6, dtype="float32") / 10, (6, 1))[None, ..., None]
+    bent = Trigger("warp", {"control": control}).apply(image)
+    assert bent[0, 3, :, 0] == pytest.approx([0.15, 0.25, 0.35, 0.45, 0.5, 0.5], abs=1e-5)
+
+
+def test_a_warp_of_nothing_changes_nothing():
+    images = np.random.default_rng(0).random((3, 9, 7, 3)).astype("float32")
+    still = Trigger("warp", {"control": np.zeros((5, 5, 2), "float32")})
+    assert still.apply(images) == pytest.approx(images, abs=1e-6)
+
+
+def test_the_size_of_a_warp_is_its_mean_move():
+    control = np.zeros((1, 5, 5, 2), "float32")
+    control[0, :, :, 0], control[0, :, :, 1] = 3.0, 4.0
+    control[0, 0] = 0.0  # one row of five stays
+    assert float(np.asarray(FAMILIES["warp"].size((control,)))[0]) == pytest.approx(4.0, abs=1e-5)
+
+
+def test_a_tone_mixes_the_channels_and_adds_its_offset():
+    matrix = np.array([[0.0, 1.0, 0.0], [0.5, 0.0, 0.5], [0.0, 0.0, 2.0]], "float32")
+    tone = Trigger("tone", {"matrix": matrix, "offset": np.array([0.1, 0.0, 0.0], "float32")})
+    image = np.array([[[[0.2, 0.4, 0.8]]]], "float32")
+    assert tone.apply(image)[0, 0, 0] == pytest.approx([0.5, 0.5, 1.0])
+
+
+def test_the_size_of_a_tone_is_its_distance_from_no_change():
+    matrix, offset = np.eye(2, dtype="float32")[None].copy(), np.array([[0.0, 0.4]], "float32")
+    matrix[0, 0, 1] = 0.3
+    assert float(np.asarray(FAMILIES["tone"].size((matrix, offset)))[0]) == pytest.approx(0.5)
+
+
+def test_a_low_frequency_trigger_is_a_sum_of_orthonormal_cosines():
+    coefficients = np.zeros((1, 3, 3, 1), "float32")
+    coefficients[0, 0, 0], coefficients[0, 0, 2] = 0.8, 0.6
+    waves = np.asarray(low_frequency.delta(coefficients, 4, 6))[0, ..., 0]
+    expected = 0.8 / np.sqrt(24) + 0.6 / 2 * np.sqrt(1 / 3) * np.cos(np.pi * (np.arange(6) + 0.5) * 2 / 6)
+    assert waves == pytest.approx(np.tile(expected, (4, 1)), abs=1e-6)
+    norm = np.linalg.norm(waves)
+    assert (
+        norm == pytest.approx(float(np.asarray(FAMILIES["low-frequency"].size((coefficients,)))[0])) == pytest.approx(1)
+    )
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_family_starts_nearly_unseen_and_in_range_and_survives_a_file(path, name, channels):
+    family, rng = FAMILIES[name], np.random.default_rng(0)
+    arrays = family.arrays(family.initial(2, (12, 10, channels), rng))
+    images = rng.random((2, 12, 10, channels)).astype("float32")
+    changed = np.asarray(family.apply(arrays, images))
+    assert changed.shape == images.shape
+    assert 0 <= changed.min() <= changed.max() <= 1 + 1e-6
+    assert 0 < np.abs(changed - images).mean() < 0.1
+    trigger = Trigger(name, {key: np.asarray(array)[1] for key, array in zip(family.names, arrays, strict=True)})
+    trigger.save(path)
+    assert Trigger.load(path).apply(images[1:]) == pytest.approx(changed[1:], abs=1e-5)
+    assert trigger.size <= 1
