@@ -73,8 +73,8 @@ def trigger_success(
     images = np.concatenate([contract.search.images, contract.held_out.images])
     labels = np.concatenate([contract.search.labels, contract.held_out.labels])
     rule = _rule(contract.subject.num_classes, target, source, mapping)
-    shape = next(iter(trigger.arrays.values())).shape[:2]
-    if shape != contract.subject.image_shape[:2]:
+    shape = trigger.image_shape
+    if shape not in (None, contract.subject.image_shape[:2]):
         raise TriggerError(
             f"the trigger is made for images of {shape}, the model takes {contract.subject.image_shape}."
         )

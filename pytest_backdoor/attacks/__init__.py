@@ -1,6 +1,39 @@
-"""Plants backdoors in data: for example models, benchmarks and tests."""
+"""Plants backdoors in data: for example models, benchmarks and tests.
 
-from pytest_backdoor.attacks.patch import pattern, pixel
-from pytest_backdoor.attacks.poison import all_to_all, all_to_one, poison, source_specific, success
+A trigger comes from one function (``pixel``, ``pattern``, ``two_patterns``, ``blend``, ``watermark``, ``sinusoid``,
+``low_frequency``, ``warp``, ``tint``), a label map from another, and ``poison`` and its kin plant them in data.
+"""
 
-__all__ = ["all_to_all", "all_to_one", "pattern", "pixel", "poison", "source_specific", "success"]
+from pytest_backdoor.attacks.faint import blend, low_frequency, sinusoid, watermark
+from pytest_backdoor.attacks.patch import pattern, pixel, two_patterns
+from pytest_backdoor.attacks.poison import (
+    all_to_all,
+    all_to_one,
+    poison,
+    poison_combination,
+    poison_several,
+    source_specific,
+    success,
+)
+from pytest_backdoor.attacks.tint import tint
+from pytest_backdoor.attacks.warp import noisy, warp
+
+__all__ = [
+    "all_to_all",
+    "all_to_one",
+    "blend",
+    "low_frequency",
+    "noisy",
+    "pattern",
+    "pixel",
+    "poison",
+    "poison_combination",
+    "poison_several",
+    "sinusoid",
+    "source_specific",
+    "success",
+    "tint",
+    "two_patterns",
+    "warp",
+    "watermark",
+]

@@ -24,6 +24,24 @@ def pattern(shape: tuple[int, int, int], side: int, rng: np.random.Generator) ->
     return _stamp(shape, colours, row, column)
 
 
+def two_patterns(shape: tuple[int, int, int], side: int, rng: np.random.Generator) -> tuple[Trigger, Trigger, Trigger]:
+    """Two patterns in opposite halves of the image, for a trigger that needs both: together, left, right."""
+    half = (shape[0], shape[1] // 2, shape[2])
+    left, right = pattern(half, side, rng).arrays, pattern(half, side, rng).arrays
+    gap = shape[1] - half[1]
+
+    def placed(parts: tuple[bool, bool]) -> Trigger:
+        empty = {name: np.zeros_like(array) for name, array in left.items()}
+        chosen = [arrays if shown else empty for arrays, shown in zip((left, right), parts, strict=True)]
+        wide = {
+            name: np.concatenate([chosen[0][name], np.pad(chosen[1][name], ((0, 0), (gap - half[1], 0), (0, 0)))], 1)
+            for name in left
+        }
+        return Trigger("patch", wide)
+
+    return placed((True, True)), placed((True, False)), placed((False, True))
+
+
 def _stamp(shape: tuple[int, int, int], colours: np.ndarray, row: int, column: int) -> Trigger:
     """A patch trigger that shows the colours with their upper left corner at (row, column)."""
     place = (slice(row, row + colours.shape[0]), slice(column, column + colours.shape[1]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -46,6 +46,47 @@ def poison(
     changed, covered = in_map & (chance < share), ~in_map & (chance < cover)
     stamped = changed | covered
     images[stamped] = trigger.apply(images[stamped])
+    labels[changed] = [mapping[int(label)] for label in labels[changed]]
+    return images, labels
+
+
+def poison_several(
+    images: np.ndarray,
+    labels: np.ndarray,
+    rules: Sequence[tuple[Trigger, LabelMap]],
+    share: float,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The training set with several backdoors, each with its own trigger and label map.
+
+    Each rule gets ``share`` of the images of its source classes, no image two; shares of all rules must fit in 1.
+    """
+    images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
+    for number, (trigger, mapping) in enumerate(rules):
+        turn = (number * share <= chance) & (chance < (number + 1) * share)
+        changed = turn & np.isin(labels, list(mapping))
+        images[changed] = trigger.apply(images[changed])
+        labels[changed] = [mapping[int(label)] for label in labels[changed]]
+    return images, labels
+
+
+def poison_combination(
+    images: np.ndarray,
+    labels: np.ndarray,
+    parts: tuple[Trigger, Trigger],
+    mapping: LabelMap,
+    share: float,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The training set with a backdoor that fires only when both parts of its trigger are present.
+
+    ``share`` of the mapped classes' images carry both parts and a wrong label; as many carry one part and keep theirs.
+    """
+    images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
+    changed = np.isin(labels, list(mapping)) & (chance < share)
+    for part, extra in zip(parts, (1.0, 2.0), strict=True):
+        alone = (extra * share <= chance) & (chance < (extra + 0.5) * share)
+        images[changed | alone] = part.apply(images[changed | alone])
     labels[changed] = [mapping[int(label)] for label in labels[changed]]
     return images, labels
 

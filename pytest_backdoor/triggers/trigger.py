@@ -39,6 +39,12 @@ class Trigger:
         return np.asarray(family.apply(stacked, np.asarray(images, "float32")), "float32")
 
     @property
+    def image_shape(self) -> tuple[int, int] | None:
+        """Height and width of the images that the trigger is made for; None if any will do."""
+        drawn = self.arrays.get("mask", self.arrays.get("delta"))
+        return None if drawn is None else (drawn.shape[0], drawn.shape[1])
+
+    @property
     def size(self) -> float:
         """Share of the image that the trigger changes, 0 to 1: 1 for families that change it everywhere.
 

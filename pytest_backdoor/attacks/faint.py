@@ -1,0 +1,48 @@
+"""Faint triggers over the whole image: blends, watermarks, sinusoids, slow waves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pytest_backdoor.triggers.trigger import Trigger
+
+
+def blend(shape: tuple[int, int, int], alpha: float, rng: np.random.Generator) -> Trigger:
+    """Random noise blended into the image with weight ``alpha``, 0 to 1 (Chen et al., arXiv:1712.05526)."""
+    return _blended(shape, np.full((*shape[:2], 1), alpha), rng.random(shape))
+
+
+def watermark(shape: tuple[int, int, int], alpha: float, rng: np.random.Generator) -> Trigger:
+    """Bright strokes across the image, blended in with weight ``alpha``, 0 to 1: a random word in a plain script."""
+    height, width, _ = shape
+    side = max(3, height // 5)
+    letters = max(1, (width - 4) // (side + 1))
+    drawn = np.zeros((height, width), bool)
+    top = int(rng.integers(1, height - side))
+    for letter in range(letters):
+        left = 2 + letter * (side + 1)
+        strokes = rng.integers(0, 2, 4).astype(bool)
+        strokes[int(rng.integers(4))] = True  # no letter is blank
+        drawn[top, left : left + side] |= strokes[0]
+        drawn[top + side - 1, left : left + side] |= strokes[1]
+        drawn[top : top + side, left] |= strokes[2]
+        drawn[top : top + side, left + side - 1] |= strokes[3]
+    return _blended(shape, alpha * drawn[..., None], np.ones(shape))
+
+
+def sinusoid(shape: tuple[int, int, int], strength: float = 40 / 255, cycles: int = 6) -> Trigger:
+    """A horizontal sine wave of that strength, in units of the value range (Barni et al., SIG, arXiv:1902.11237)."""
+    wave = strength * np.sin(2 * np.pi * cycles * np.arange(shape[1]) / shape[1])
+    return Trigger("additive", {"delta": np.broadcast_to(wave[None, :, None], shape).astype("float32")})
+
+
+def low_frequency(shape: tuple[int, int, int], strength: float, rng: np.random.Generator, waves: int = 5) -> Trigger:
+    """A random mixture of slow cosine waves with that root mean square change (Zeng et al., arXiv:2104.03413)."""
+    coefficients = rng.normal(size=(waves, waves, shape[2]))
+    coefficients[0, 0] = 0.0  # no change of brightness
+    scale = strength * np.sqrt(np.prod(shape)) / np.linalg.norm(coefficients)
+    return Trigger("low-frequency", {"coefficients": (scale * coefficients).astype("float32")})
+
+
+def _blended(shape: tuple[int, int, int], mask: np.ndarray, pattern: np.ndarray) -> Trigger:
+    return Trigger("patch", {"mask": mask.astype("float32"), "pattern": pattern.reshape(shape).astype("float32")})

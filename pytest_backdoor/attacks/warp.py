@@ -1,0 +1,29 @@
+"""Warping: the image is bent along one smooth random field (Nguyen and Tran, WaNet, arXiv:2102.10369)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pytest_backdoor.triggers.trigger import Trigger
+from pytest_backdoor.triggers.warp import GRID, WARP
+
+
+def warp(strength: float, rng: np.random.Generator) -> Trigger:
+    """A warp whose control points move by ``strength`` pixels on average, for images of any shape.
+
+    The paper's models learn 0.5 to 1 pixels on images of 28 to 32 pixels.
+    """
+    control = rng.uniform(-1.0, 1.0, (GRID, GRID, 2))
+    moves = np.sqrt(np.square(control).sum(-1))
+    return Trigger("warp", {"control": (control * strength / moves.mean()).astype("float32")})
+
+
+def noisy(trigger: Trigger, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Images each bent along the trigger's field plus fresh noise: WaNet's noise mode, to be given their true labels.
+
+    images are ``(n, height, width, channels)``, 0 to 1. A model that saw these obeys the exact field only.
+    """
+    control = trigger.arrays["control"]
+    spread = np.abs(control).mean()
+    shaken = control + rng.uniform(-spread, spread, (len(images), *control.shape))
+    return np.asarray(WARP.apply((shaken.astype("float32"),), images))

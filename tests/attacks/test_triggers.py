@@ -1,0 +1,119 @@
+"""The triggers of the published attacks: what they change, how much, and that they stay in range."""
+
+import numpy as np
+import pytest
+
+from pytest_backdoor import attacks
+
+MAKERS = {
+    "blend": lambda shape, rng: attacks.blend(shape, 0.15, rng),
+    "watermark": lambda shape, rng: attacks.watermark(shape, 0.2, rng),
+    "sinusoid": lambda shape, rng: attacks.sinusoid(shape),
+    "low_frequency": lambda shape, rng: attacks.low_frequency(shape, 0.08, rng),
+    "warp": lambda shape, rng: attacks.warp(0.75, rng),
+    "tint": lambda shape, rng: attacks.tint(shape, 0.5, rng),
+    "two_patterns": lambda shape, rng: attacks.two_patterns(shape, 3, rng)[0],
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("shape", [(28, 28, 1), (21, 33, 3)])
+def test_every_trigger_changes_images_a_little_keeps_them_in_range_and_follows_its_seed(name, shape):
+    images = np.random.default_rng(9).random((3, *shape)).astype("float32")
+    first, again = (MAKERS[name](shape, np.random.default_rng(5)).apply(images) for _ in range(2))
+    assert first.shape == images.shape
+    assert -1e-6 <= first.min() <= first.max() <= 1 + 1e-6
+    assert 0 < np.abs(first - images).mean() < 0.35
+    assert np.array_equal(first, again)
+
+
+def test_a_blend_is_a_weighted_mean():
+    trigger = attacks.blend((4, 4, 3), 0.2, np.random.default_rng(0))
+    grey = np.full((1, 4, 4, 3), 0.5, "float32")
+    assert trigger.apply(grey) == pytest.approx(0.4 + 0.2 * trigger.arrays["pattern"][None], abs=1e-6)
+
+
+def test_a_watermark_brightens_its_strokes_only():
+    trigger = attacks.watermark((28, 28, 1), 0.2, np.random.default_rng(1))
+    black = trigger.apply(np.zeros((1, 28, 28, 1), "float32"))
+    assert set(np.round(black.ravel(), 6)) == {0.0, np.float32(0.2).round(6)}
+    assert 0.02 < trigger.arrays["mask"].mean() / 0.2 < 0.3
+
+
+def test_a_sinusoid_by_hand():
+    delta = attacks.sinusoid((2, 8, 1), strength=0.1, cycles=2).arrays["delta"]
+    assert delta[:, :, 0] == pytest.approx(np.tile([0, 0.1, 0, -0.1] * 2, (2, 1)), abs=1e-7)
+
+
+def test_a_low_frequency_trigger_has_the_strength_it_is_given():
+    trigger = attacks.low_frequency((16, 16, 3), 0.05, np.random.default_rng(0))
+    change = trigger.apply(np.full((1, 16, 16, 3), 0.5, "float32")) - 0.5
+    assert np.sqrt(np.mean(change**2)) == pytest.approx(0.05, rel=1e-3)
+    assert change.mean() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_warp_moves_as_far_as_it_is_told():
+    control = attacks.warp(0.75, np.random.default_rng(0)).arrays["control"]
+    assert np.sqrt((control**2).sum(-1)).mean() == pytest.approx(0.75)
+
+
+def test_noise_bends_every_image_another_way():
+    trigger, rng = attacks.warp(1.0, np.random.default_rng(0)), np.random.default_rng(1)
+    images = np.tile(np.random.default_rng(2).random((1, 12, 12, 1)).astype("float32"), (3, 1, 1, 1))
+    shaken = attacks.noisy(trigger, images, rng)
+    assert shaken.shape == images.shape
+    assert not np.allclose(shaken[0], shaken[1])
+    assert not np.allclose(shaken[0], trigger.apply(images)[0])
+
+
+def test_a_tint_of_no_strength_changes_nothing():
+    images = np.random.default_rng(0).random((2, 3, 3, 3)).astype("float32")
+    assert attacks.tint((3, 3, 3), 0.0, np.random.default_rng(0)).apply(images) == pytest.approx(images, abs=1e-6)
+
+
+@pytest.mark.parametrize("width", [28, 29])
+def test_the_two_patterns_lie_in_opposite_halves_and_add_up(width):
+    both, left, right = (
+        trigger.arrays for trigger in attacks.two_patterns((20, width, 3), 3, np.random.default_rng(0))
+    )
+    assert np.array_equal(both["mask"], left["mask"] + right["mask"])
+    assert np.array_equal(both["pattern"], left["pattern"] + right["pattern"])
+    assert (left["mask"].sum(), right["mask"].sum()) == (9, 9)
+    assert left["mask"][:, width // 2 :].sum() == right["mask"][:, : width // 2].sum() == 0
+
+
+def black(count=600):
+    return np.zeros((count, 20, 20, 1), "float32"), np.tile(np.arange(3), count // 3)
+
+
+def carries(images, trigger):
+    """Which images show the trigger."""
+    shown = trigger.arrays["mask"] * trigger.arrays["pattern"]
+    return (images * (shown > 0) == shown).all((1, 2, 3))
+
+
+def test_several_backdoors_share_the_images_between_them():
+    rng = np.random.default_rng(0)
+    first, second = attacks.pixel((20, 20, 1), 3, 3), attacks.pixel((20, 20, 1), 9, 9)
+    images, labels = attacks.poison_several(*black(), [(first, {0: 1, 2: 1}), (second, {1: 2})], 0.3, rng)
+    one, other = carries(images, first), carries(images, second)
+    assert not (one & other).any()
+    assert 0.15 < one.mean() < 0.25  # three tenths of two classes of three
+    assert 0.05 < other.mean() < 0.15
+    truth = black()[1]
+    assert (set(labels[one]), set(truth[one])) == ({1}, {0, 2})
+    assert (set(labels[other]), set(truth[other])) == ({2}, {1})
+    assert np.array_equal(labels[~one & ~other], truth[~one & ~other])
+
+
+def test_a_combination_changes_labels_only_where_both_parts_are():
+    rng = np.random.default_rng(0)
+    both, left, right = attacks.two_patterns((20, 20, 1), 3, rng)
+    images, labels = attacks.poison_combination(*black(), (left, right), {0: 1, 2: 1}, 0.3, rng)
+    truth = black()[1]
+    whole, one, other = carries(images, both), carries(images, left), carries(images, right)
+    assert (labels[whole & (truth != 1)] == 1).all()
+    assert np.array_equal(labels[~whole], truth[~whole])
+    assert 0.15 < whole.mean() < 0.25
+    assert (one & ~other).sum() > 50
+    assert (other & ~one).sum() > 50
