@@ -21,7 +21,7 @@ from pytest_backdoor.search import optimiser
 from pytest_backdoor.search.arms import Arm, Pool, draw
 from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers import FAMILIES
-from pytest_backdoor.triggers.patch import confine, windows
+from pytest_backdoor.triggers.patch import confine, heaviest_window, window_shape, windows
 from pytest_backdoor.triggers.trigger import Trigger
 
 
@@ -87,9 +87,9 @@ def universal_arms(classes: int, settings: Settings) -> list[Arm]:
 
 def screen_windows(subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
     """A short search for a free label map in each window of the image."""
-    masks = windows(subject.image_shape)
-    arms = [Arm("map", settings.window_images, settings.map_level)] * len(masks)
-    return invert(subject, "patch", arms, seeds, settings.window_steps, rng, masks)
+    places = windows(subject.image_shape)
+    arms = [Arm("map", settings.window_images, settings.map_level)] * len(places)
+    return invert(subject, "patch", arms, seeds, settings.window_steps, rng, places)
 
 
 def confined(
@@ -103,8 +103,9 @@ def confined(
     chosen = [*smallest(found.sizes, found.of("target"), settings.finalists), *found.of("away")]
     best = np.argsort(-windowed.success, kind="stable")[: settings.best_windows]
     arms = [found.arms[arm] for arm in chosen] + [Arm("map", settings.map_images, settings.map_level)] * len(best)
-    masks = [found.triggers[arm].arrays["mask"] for arm in chosen] + [windows(subject.image_shape)[arm] for arm in best]
-    return invert(subject, "patch", arms, seeds, settings.confined_steps, rng, np.stack(masks))
+    places = [heaviest_window(found.triggers[arm].arrays["mask"]) for arm in chosen]
+    places += [windows(subject.image_shape)[arm] for arm in best]
+    return invert(subject, "patch", arms, seeds, settings.confined_steps, rng, np.stack(places))
 
 
 def screen_pairs(subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
@@ -131,11 +132,17 @@ def refine_pairs(
 def strengthen(
     subject: Subject, trigger: Trigger, arm: Arm, seeds: Sample, settings: Settings, rng: np.random.Generator
 ) -> Inversion:
-    """One arm from several fresh starts, on more images and for more success, where the trigger is if it is a patch."""
+    """One arm from several fresh starts, on more images and for more success; a patch stays near where it is.
+
+    Near is half a window around the window where it is heaviest: that window may have cut the planted trigger.
+    """
     strong = replace(arm, images=settings.strong_images, level=settings.strong_level)
     arms = [strong] * settings.strong_starts
-    masks = np.stack([trigger.arrays["mask"]] * len(arms)) if trigger.family == "patch" else None
-    return invert(subject, trigger.family, arms, seeds, settings.strong_steps, rng, masks)
+    places = None
+    if trigger.family == "patch":
+        around = min(window_shape(subject.image_shape)) // 2
+        places = np.stack([heaviest_window(trigger.arrays["mask"], around)] * len(arms))
+    return invert(subject, trigger.family, arms, seeds, settings.strong_steps, rng, places)
 
 
 def invert(
@@ -145,15 +152,15 @@ def invert(
     seeds: Sample,
     steps: int,
     rng: np.random.Generator,
-    masks: np.ndarray | None = None,
+    places: np.ndarray | None = None,
 ) -> Inversion:
-    """Runs all arms together, from fresh starts; masks ``(arms, height, width, 1)`` say where to confine them."""
+    """Runs all arms together, from fresh starts; places ``(arms, height, width, 1)`` say where patches may be."""
     family = FAMILIES[family_name]
     step = optimiser.compile_step(subject, family, seeds.images)
     pool = Pool.of(seeds.labels, subject.num_classes)
     state = optimiser.begin(arms, family, subject.image_shape, rng)
-    if masks is not None:
-        state = state._replace(params=confine(state.params, masks))
+    if places is not None:
+        state = state._replace(params=confine(state.params, places))
     spent = 0
     for _ in range(steps):
         batch = draw(arms, pool, rng)

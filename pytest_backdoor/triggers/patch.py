@@ -37,14 +37,10 @@ def size(arrays: Params) -> Any:
     return ops.sum(arrays[0], axis=(1, 2, 3))
 
 
-def confine(params: Params, masks: np.ndarray) -> Params:
-    """The parameters with each arm's mask shut outside the window where the given mask is heaviest.
-
-    masks are ``(arms, height, width, 1)``; the window has a quarter of the image's height and width.
-    """
-    inside = np.stack([heaviest_window(mask[..., 0]) for mask in masks])[..., None]
-    # At -50 the sigmoid has no gradient left, so Adam never opens the cell again; inside it starts half open.
-    return (np.where(inside, params[0] + 2.0, -50.0).astype("float32"), *params[1:])
+def confine(params: Params, allowed: np.ndarray) -> Params:
+    """The parameters with each arm's mask shut where ``allowed`` (arms, height, width, 1) is not above zero."""
+    # At -50 the sigmoid has no gradient left, so Adam never opens the cell again; elsewhere it starts half open.
+    return (np.where(allowed > 0, params[0] + 2.0, -50.0).astype("float32"), *params[1:])
 
 
 def windows(shape: tuple[int, ...]) -> np.ndarray:
@@ -57,13 +53,16 @@ def windows(shape: tuple[int, ...]) -> np.ndarray:
     return masks
 
 
-def heaviest_window(mask: np.ndarray) -> np.ndarray:
-    """Where the mask ``(height, width)`` has the most mass within a quarter of its height and width, as booleans."""
+def heaviest_window(mask: np.ndarray, around: int = 0) -> np.ndarray:
+    """Where the mask ``(height, width, 1)`` has the most mass within a quarter of its height and width, as booleans.
+
+    The window is widened by ``around`` pixels on each side, as far as the image goes.
+    """
     height, width = window_shape(mask.shape)
-    mass = sliding_window_view(mask, (height, width)).sum((2, 3))
+    mass = sliding_window_view(mask[..., 0], (height, width)).sum((2, 3))
     row, column = np.unravel_index(mass.argmax(), mass.shape)
     inside = np.zeros(mask.shape, bool)
-    inside[row : row + height, column : column + width] = True
+    inside[max(0, row - around) : row + height + around, max(0, column - around) : column + width + around] = True
     return inside
 
 

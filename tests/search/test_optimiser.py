@@ -196,9 +196,9 @@ def test_the_confined_search_takes_the_smallest_targets_and_the_best_windows(pla
 
 def test_a_confined_arm_changes_nothing_outside_of_its_window(planted):
     subject, seeds = planted
-    mask = np.zeros((1, 8, 8, 1))
-    mask[0, 5, 5] = 1.0
-    found = invert(subject, "patch", targets(1), seeds, 25, np.random.default_rng(0), mask)
+    place = np.zeros((1, 8, 8, 1))
+    place[0, 4:6, 4:6] = 1.0
+    found = invert(subject, "patch", targets(1), seeds, 25, np.random.default_rng(0), place)
     outside = found.triggers[0].arrays["mask"][..., 0].copy()
     assert outside[4:6, 4:6].max() > 0.05
     outside[4:6, 4:6] = 0

@@ -136,12 +136,20 @@ def test_an_archive_that_is_no_trigger_is_refused_with_what_it_lacks(tmp_path, s
 
 
 def test_the_heaviest_window_holds_the_most_mass_not_the_heaviest_cell():
-    mask = np.zeros((8, 8))
+    mask = np.zeros((8, 8, 1))
     mask[0, 7] = 1.0
     mask[4:6, 2:4] = 0.3
-    expected = np.zeros((8, 8), bool)
+    expected = np.zeros((8, 8, 1), bool)
     expected[4:6, 2:4] = True
     assert np.array_equal(heaviest_window(mask), expected)
+
+
+def test_a_window_is_widened_as_far_as_the_image_goes():
+    mask = np.zeros((8, 8, 1))
+    mask[0, 5] = 1.0  # the first window that holds it has its corner at (0, 4)
+    expected = np.zeros((8, 8, 1), bool)
+    expected[0:3, 3:7] = True
+    assert np.array_equal(heaviest_window(mask, around=1), expected)
 
 
 @pytest.mark.parametrize(("image", "window"), [((28, 28), (7, 7)), ((32, 64), (8, 16)), ((4, 4), (2, 2))])
@@ -149,11 +157,11 @@ def test_a_window_is_a_quarter_of_each_side_but_two_pixels_at_least(image, windo
     assert window_shape(image) == window
 
 
-def test_confined_masks_are_shut_outside_of_each_arms_window():
+def test_confined_masks_are_shut_outside_of_each_arms_place():
     raw, pattern = np.full((2, 8, 8, 1), -2.0, "float32"), np.full((2, 8, 8, 1), 0.5, "float32")
-    masks = np.zeros((2, 8, 8, 1))
-    masks[0, 0, 0], masks[1, 7, 7] = 1.0, 1.0
-    opened, kept = FAMILIES["patch"].arrays(confine((raw, pattern), masks))
+    places = np.zeros((2, 8, 8, 1))
+    places[0, :2, :2], places[1, 6:, 6:] = 1.0, 1.0
+    opened, kept = FAMILIES["patch"].arrays(confine((raw, pattern), places))
     assert np.asarray(opened)[0, :2, :2] == pytest.approx(0.5)
     assert np.asarray(opened)[1, 6:, 6:] == pytest.approx(0.5)
     assert np.asarray(opened).sum((1, 2, 3)) == pytest.approx([2.0, 2.0])
@@ -177,7 +185,7 @@ def test_windows_cover_the_image_and_every_trigger_of_half_a_window_lies_whole_i
 
 def test_a_window_is_its_own_heaviest_window():
     for mask in windows((12, 8, 3)):
-        assert np.array_equal(heaviest_window(mask[..., 0]), mask[..., 0] > 0)
+        assert np.array_equal(heaviest_window(mask), mask > 0)
 
 
 def test_a_warp_moves_every_pixel_by_what_its_control_points_say():
