@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from pytest_backdoor.confirm.minimise import opacity
 from pytest_backdoor.results import Evidence, Kind
 from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.stats import fisher, permutation_match, small_outlier, tail
@@ -32,9 +33,10 @@ RATIO: Mapping[Check, float] = {"patch": 0.5, "confined": 0.5, "additive": 0.65,
 MATCH = 0.4  # permutation match from which flows are a label map
 # A universal trigger of a clean model sends most classes to about two, give or take half of one.
 MATCH_CENTER, MATCH_SPREAD = 2.0, 0.5  # classes of all
-PAIR_CENTER, PAIR_SPREAD = 1.7, 0.35  # of the pair statistic of a clean model
+PAIR_CENTER, PAIR_SPREAD = 1.65, 0.35  # of the pair statistic of a clean model
 CLEAN_WEIGHT = 20  # models that these centers and spreads count for
 
+OPACITY = 0.2  # of a patch for a pair, at least
 SPILL = 0.1  # of other classes' seeds that a source-specific trigger may send to its target
 
 SUCCESS_LOW = {"all-to-one": 0.8, "source-specific": 0.4}  # lower bound on held-out seeds, at least
@@ -104,10 +106,12 @@ def pair(refined: Inversion, spills: np.ndarray) -> Suspicion | None:
 
     The statistic is the log size plus its distance to the next smallest: natural pairs come in numbers, a planted one
     stands alone. spills ``(arms,)`` are the shares of the other classes' seeds that each trigger sends to its target:
-    one that takes them along is not specific to its source.
+    one that takes them along is not specific to its source. Nor is a hardly visible change of many cells a patch,
+    however small its mask adds up to: some tanh networks obey one by nature.
     """
     sizes = np.log(refined.sizes)
-    specific = np.where(spills <= SPILL, sizes, np.nan)
+    opaque = np.array([opacity(trigger) for trigger in refined.triggers]) >= OPACITY
+    specific = np.where(opaque & (spills <= SPILL), sizes, np.nan)
     if np.isnan(specific).all():
         return None
     arm = int(np.nanargmin(specific))

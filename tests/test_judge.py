@@ -1,5 +1,7 @@
 """The judgement on hand-made searches: each rule both ways."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -163,6 +165,14 @@ def test_a_trigger_that_takes_the_other_classes_along_is_not_source_specific():
     sizes = NATURAL | {(4, 7): 2.0}
     assert pair_suspicion(sizes, spill=0.1).source == 4
     assert pair_suspicion(sizes, spill=0.11) is None
+
+
+def test_a_hardly_visible_change_of_many_cells_is_no_patch_for_a_pair():
+    found = pairs(NATURAL | {(4, 7): 0.2})
+    faint = np.full((20, 20, 1), 0.005, "float32")
+    triggers = (*found.triggers[:-1], Trigger("patch", {"mask": faint, "pattern": faint}))
+    suspicion = judge.pair(dataclasses.replace(found, triggers=triggers), np.zeros(len(found.arms)))
+    assert (suspicion.source, suspicion.target) == (4, 9)
 
 
 def test_natural_pairs_are_not_suspicious():

@@ -40,6 +40,12 @@ def cell_strength(trigger: Trigger) -> np.ndarray:
     return np.asarray(np.abs(trigger.arrays["delta"]).max(-1))
 
 
+def opacity(trigger: Trigger) -> float:
+    """How fully the trigger changes the cells that it changes most, 0 to 1: the mean strength, weighted by itself."""
+    strength = cell_strength(trigger).astype(float)
+    return float(np.square(strength).sum() / max(strength.sum(), 1e-30))
+
+
 def restrict(trigger: Trigger, cells: np.ndarray) -> Trigger:
     """The trigger on these cells only (flat indices), fully opaque there if it is a patch."""
     chosen = np.zeros(cell_strength(trigger).shape, "float32")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_backdoor.confirm.minimise import TOLERANCE, cell_strength, minimise, restrict
+from pytest_backdoor.confirm.minimise import TOLERANCE, cell_strength, minimise, opacity, restrict
 from pytest_backdoor.confirm.transfer import success
 from pytest_backdoor.triggers.trigger import Trigger
 from tests.tiny import bright_pixels
@@ -91,3 +91,10 @@ def test_the_strength_of_a_cell_is_its_mask_or_its_largest_change():
     delta = np.array([[[0.1, -0.4, 0.2]]], "float32")
     assert cell_strength(Trigger("additive", {"delta": delta})).tolist() == [[np.float32(0.4)]]
     assert cell_strength(smear({(0, 0): 0.25}, side=1)).tolist() == [[0.25]]
+
+
+def test_the_opacity_is_the_strength_weighted_by_itself():
+    assert opacity(smear({(1, 1): 1.0, (2, 5): 1.0})) == pytest.approx(1.0)
+    assert opacity(smear({(1, 1): 0.9, (2, 5): 0.3})) == pytest.approx((0.81 + 0.09) / 1.2)
+    assert opacity(smear({(row, column): 0.01 for row in range(8) for column in range(8)})) == pytest.approx(0.01)
+    assert opacity(smear({})) == 0.0
