@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from keras import ops
@@ -23,6 +24,8 @@ from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers import FAMILIES
 from pytest_backdoor.triggers.patch import confine, heaviest_window, window_shape, windows
 from pytest_backdoor.triggers.trigger import Trigger
+
+TOGETHER = 2**23  # values (pixels times channels) of the images in one batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +157,40 @@ def invert(
     rng: np.random.Generator,
     places: np.ndarray | None = None,
 ) -> Inversion:
-    """Runs all arms together, from fresh starts; places ``(arms, height, width, 1)`` say where patches may be."""
-    family = FAMILIES[family_name]
+    """Runs the arms from fresh starts, as many together as memory allows.
+
+    places ``(arms, height, width, 1)`` say where patches may be.
+    """
+    family, pool = FAMILIES[family_name], Pool.of(seeds.labels, subject.num_classes)
     step = optimiser.compile_step(subject, family, seeds.images)
-    pool = Pool.of(seeds.labels, subject.num_classes)
-    state = optimiser.begin(arms, family, subject.image_shape, rng)
-    if places is not None:
-        state = state._replace(params=confine(state.params, places))
-    spent = 0
-    for _ in range(steps):
-        batch = draw(arms, pool, rng)
-        state, spent = step(state, batch), spent + len(batch.image)
-    sizes = ops.convert_to_numpy(state.best_size).astype(float)
+    parts = []
+    for part in batches(arms, pool, subject.image_shape):
+        state = optimiser.begin(arms[part], family, subject.image_shape, rng)
+        if places is not None:
+            state = state._replace(params=confine(state.params, places[part]))
+        spent = 0
+        for _ in range(steps):
+            batch = draw(arms[part], pool, rng)
+            state, spent = step(state, batch), spent + len(batch.image)
+        parts.append((state, spent))
+    sizes = np.concatenate([ops.convert_to_numpy(state.best_size).astype(float) for state, _ in parts])
     sizes[np.isinf(sizes)] = np.nan
-    success = ops.convert_to_numpy(state.success)
-    return Inversion(family_name, tuple(arms), sizes, success, tuple(optimiser.triggers(state, family)), spent)
+    success = np.concatenate([ops.convert_to_numpy(state.success) for state, _ in parts])
+    triggers = tuple(trigger for state, _ in parts for trigger in optimiser.triggers(state, family))
+    return Inversion(family_name, tuple(arms), sizes, success, triggers, sum(spent for _, spent in parts))
+
+
+def batches(arms: Sequence[Arm], pool: Pool, shape: tuple[int, int, int]) -> list[slice]:
+    """Runs of arms whose images of one step have at most ``TOGETHER`` values, or of one arm that alone has more."""
+    limit = max(1, TOGETHER // int(np.prod(shape)))
+    cuts, filled = [0], 0
+    for number, arm in enumerate(arms):
+        images = len(draw([arm], pool, np.random.default_rng(0)).image)
+        if filled and filled + images > limit:
+            cuts.append(number)
+            filled = 0
+        filled += images
+    return [slice(start, end) for start, end in pairwise([*cuts, len(arms)])]
 
 
 def smallest(sizes: np.ndarray, among: np.ndarray, count: int) -> np.ndarray:
