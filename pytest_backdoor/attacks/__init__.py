@@ -1,9 +1,10 @@
 """Plants backdoors in data: for example models, benchmarks and tests.
 
 A trigger comes from one function (``pixel``, ``pattern``, ``two_patterns``, ``blend``, ``watermark``, ``sinusoid``,
-``low_frequency``, ``warp``, ``tint``), a label map from another, and ``poison`` and its kin plant them in data.
+``low_frequency``, ``warp``, ``tint``, ``four_corners``), a label map from another, and ``poison`` and its kin plant both.
 """
 
+from pytest_backdoor.attacks.clean_label import four_corners, poison_clean_label
 from pytest_backdoor.attacks.faint import blend, low_frequency, sinusoid, watermark
 from pytest_backdoor.attacks.patch import pattern, pixel, two_patterns
 from pytest_backdoor.attacks.poison import (
@@ -22,11 +23,13 @@ __all__ = [
     "all_to_all",
     "all_to_one",
     "blend",
+    "four_corners",
     "low_frequency",
     "noisy",
     "pattern",
     "pixel",
     "poison",
+    "poison_clean_label",
     "poison_combination",
     "poison_several",
     "sinusoid",
