@@ -62,6 +62,8 @@ _BACKDOORS = (
     ("pattern", "source-specific"),
     ("pattern", "all-to-all"),
 )
+# Seeds of a model that was looked at before the method was final, and replaced.
+_REPLACED = {("report", 1): 100}
 _SHARES = {"all-to-one": 0.2, "all-to-all": 0.33, "source-specific": 0.7}
 
 
@@ -76,7 +78,7 @@ def zoo() -> Iterator[Recipe]:
                 f"{half}_{index:02}_{data}_{network}_clean",
                 data,
                 network,
-                seed=first_seed + index,
+                seed=first_seed + index + _REPLACED.get((half, index), 0),
                 scale=255 if (index + offset) % 3 == 0 else 1,
                 softmax=(index // 2) % 2 == 0,
             )

@@ -12,6 +12,7 @@ from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.results import Evidence, Finding
 from pytest_backdoor.search import inversion
 from pytest_backdoor.search.arms import Arm
+from pytest_backdoor.search.shifting import shifted
 from pytest_backdoor.stats import permutation_match
 from pytest_backdoor.triggers.trigger import Trigger
 
@@ -21,10 +22,13 @@ def confirm(
 ) -> tuple[Finding | None, int]:
     """The finding, or None where held-out seeds refute the suspicion; and the image-gradients spent on it."""
     mapping = label_map(suspicion, contract.subject.num_classes)
-    found = inversion.strengthen(contract.subject, suspicion.trigger, arm_of(suspicion), contract.search, settings, rng)
+    seeds = contract.search
+    if suspicion.source is not None:  # a trigger that fits the few seeds of one class fits no others
+        seeds = shifted(contract.subject, seeds, rng)
+    found = inversion.strengthen(contract.subject, suspicion.trigger, arm_of(suspicion), seeds, settings, rng)
 
     def on_search_seeds(trigger: Trigger) -> float:
-        return success(contract.subject, trigger, contract.search, mapping).value
+        return success(contract.subject, trigger, seeds, mapping).value
 
     strongest = max((suspicion.trigger, *found.triggers), key=on_search_seeds)
     trigger = minimise(strongest, on_search_seeds)
