@@ -16,6 +16,9 @@ from pytest_backdoor.scalings import Scaling
 BATCH = 256  # images per prediction
 Shape = tuple[int, int, int]
 
+# Layers that change nothing when a model is used, where they keep the shape.
+PASSIVE = ("Dropout", "GaussianNoise", "Identity", "Flatten", "Reshape", "ActivityRegularization")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
@@ -163,9 +166,21 @@ def _activation(model: keras.Model) -> str:
 
 
 def _head(model: keras.Model) -> tuple[Any, Any]:
-    """The layer or operation that makes the output, and the tensor that it makes it from."""
-    history = model.outputs[0]._keras_history
-    return history.operation, history.operation._inbound_nodes[history.node_index].input_tensors[0]
+    """The layer or operation that makes the output, and the tensor that it makes it from.
+
+    What passes its input on unchanged when the model is used, such as dropout, is looked through.
+    """
+    made = model.outputs[0]
+    while True:
+        history = made._keras_history
+        last, before = history.operation, history.operation._inbound_nodes[history.node_index].input_tensors[0]
+        if type(last).__name__ not in PASSIVE or before.shape != made.shape or _is_input(before):
+            return last, before
+        made = before
+
+
+def _is_input(tensor: Any) -> bool:
+    return isinstance(tensor._keras_history.operation, keras.layers.InputLayer)
 
 
 def _layers(model: Any) -> Iterator[Any]:

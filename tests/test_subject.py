@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from pytest_backdoor.errors import ContractError, OutOfScopeError
 from pytest_backdoor.scalings import Scaling
-from pytest_backdoor.subject import BATCH, classifier
+from pytest_backdoor.subject import BATCH, classifier, without_softmax
 from tests.tiny import AS_IS, linear
 
 IMAGES = np.random.default_rng(0).random((5, 6, 6, 1)).astype("float32")
@@ -71,6 +71,8 @@ HEADS = {
     "nested": nested,
     "nested twice": nested_twice,
     "shared head": shared_head,
+    "dropout behind": lambda: sequential(layers.Dense(4, activation="softmax"), layers.Dropout(0.5)),
+    "flattened twice": lambda: sequential(layers.Dense(4), layers.Softmax(), layers.Flatten(), layers.Reshape((4,))),
     "normalised": lambda: sequential(layers.BatchNormalization(), layers.Dense(4, activation="softmax")),
     "no channels": lambda: sequential(layers.Dense(4, activation="softmax"), shape=(6, 6)),
     "flat": lambda: sequential(layers.Dense(4, activation="softmax"), shape=(36,)),
@@ -89,6 +91,11 @@ def test_the_softmax_of_the_logits_is_the_models_answer(head):
 def test_a_model_of_logits_is_left_as_it_is():
     model = filled(sequential(layers.Dense(4)))
     assert subject_of(model).predict(IMAGES) == pytest.approx(ops.convert_to_numpy(model(IMAGES)), abs=1e-6)
+
+
+def test_a_model_that_only_passes_its_input_on_is_left_as_it_is():
+    model = keras.Sequential([keras.Input((4,)), layers.Dropout(0.5), layers.Flatten()])
+    assert without_softmax(model).output_shape == (None, 4)
 
 
 @pytest.mark.parametrize(
