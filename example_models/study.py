@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from pytest_backdoor.results import to_dict
 from pytest_backdoor.scan import scan
 
-HALVES = {"choose": "thresholds were chosen on these", "report": "never looked at before the thresholds were fixed"}
+HALVES = {"choose": "thresholds were chosen on these", "report": "scanned when the thresholds were fixed"}
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 Row = dict[str, Any]
 
