@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from pytest_backdoor import judge
@@ -21,11 +23,13 @@ def confirm(
     suspicion: Suspicion, contract: Contract, settings: inversion.Settings, rng: np.random.Generator
 ) -> tuple[Finding | None, int]:
     """The finding, or None where held-out seeds refute the suspicion; and the image-gradients spent on it."""
-    mapping = label_map(suspicion, contract.subject.num_classes)
     seeds = contract.search
     if suspicion.source is not None:  # a trigger that fits the few seeds of one class fits no others
         seeds = shifted(contract.subject, seeds, rng)
     found = inversion.strengthen(contract.subject, suspicion.trigger, arm_of(suspicion), seeds, settings, rng)
+    if suspicion.kind == "all-to-all":
+        suspicion = dataclasses.replace(suspicion, mapping=clearest_map(contract, suspicion.trigger, *found.triggers))
+    mapping = label_map(suspicion, contract.subject.num_classes)
 
     def on_search_seeds(trigger: Trigger) -> float:
         return success(contract.subject, trigger, seeds, mapping).value
@@ -37,6 +41,13 @@ def confirm(
     if not judge.confirmed(suspicion, trigger, transfer, match):
         return None, found.image_gradients
     return _finding(suspicion, trigger, transfer, match), found.image_gradients
+
+
+def clearest_map(contract: Contract, *triggers: Trigger) -> dict[int, int]:
+    """The label map of the trigger that shows one best: the suspected one may be too weak to show every entry."""
+    matches = [permutation_match(flows(contract.subject, trigger, contract.search)) for trigger in triggers]
+    _, mapping = max(matches, key=lambda found: found[0])
+    return {source: int(target) for source, target in enumerate(mapping)}
 
 
 def label_map(suspicion: Suspicion, classes: int) -> dict[int, int]:

@@ -1,0 +1,54 @@
+"""What a confirmed label map says, on a model that shifts every class when one pixel is bright."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from keras import ops
+
+from pytest_backdoor.attacks import pixel
+from pytest_backdoor.confirmation import arm_of, clearest_map, label_map
+from pytest_backdoor.contract import Sample
+from pytest_backdoor.judge import Suspicion
+from pytest_backdoor.subject import Subject
+from tests.tiny import AS_IS
+
+SHAPE = (6, 6, 1)
+SHIFTS, INERT = pixel(SHAPE, 4, 4), pixel(SHAPE, 3, 3)
+
+
+def network(images):
+    """Logits are the first three pixels of the first row, moved on by one where pixel (4, 4) is bright."""
+    logits = images[:, 0, :3, 0]
+    return ops.where(images[:, 4, 4] > 0.5, ops.roll(logits, 1, axis=1), logits)
+
+
+@pytest.fixture
+def contract():
+    labels = np.repeat(np.arange(3), 4)
+    images = np.zeros((12, *SHAPE), "float32")
+    images[np.arange(12), 0, labels, 0] = 1.0
+    return SimpleNamespace(
+        subject=Subject("shifting", SHAPE, 3, AS_IS, network, gradients=True), search=Sample(images, labels)
+    )
+
+
+def test_the_map_is_that_of_the_trigger_that_shows_one(contract):
+    assert clearest_map(contract, INERT, SHIFTS) == {0: 1, 1: 2, 2: 0}
+    assert clearest_map(contract, SHIFTS, INERT) == {0: 1, 1: 2, 2: 0}
+
+
+def suspicion(kind, **rule):
+    return Suspicion("patch", kind, 0.0, 0.0, SHIFTS, **rule)
+
+
+def test_what_each_kind_of_suspicion_makes_of_the_classes():
+    assert label_map(suspicion("all-to-one", target=1), 3) == {0: 1, 2: 1}
+    assert label_map(suspicion("source-specific", source=2, target=1), 3) == {2: 1}
+    assert label_map(suspicion("all-to-all", mapping={0: 1, 1: 0, 2: 2}), 3) == {0: 1, 1: 0, 2: 2}
+
+
+def test_the_arm_that_searches_for_a_suspected_rule():
+    assert arm_of(suspicion("all-to-one", target=1)).name == "target 1"
+    assert arm_of(suspicion("source-specific", source=2, target=1)).name == "pair 2>1"
+    assert arm_of(suspicion("all-to-all", mapping={0: 1, 1: 0})).name == "away"
