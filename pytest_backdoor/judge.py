@@ -30,6 +30,7 @@ SPREAD: Mapping[Check, float] = {"patch": 0.6, "confined": 0.3, "additive": 0.25
 WEIGHT = 12
 # Of the median class, or of the next pair, at most.
 RATIO: Mapping[Check, float] = {"patch": 0.5, "confined": 0.5, "additive": 0.65, "pair": 0.65}
+MAP_SEARCHES = 3  # that look for a label map: whole image, windows, additive
 MATCH = 0.4  # permutation match from which flows are a label map
 # A universal trigger of a clean model sends most classes to about two, give or take half of one.
 MATCH_CENTER, MATCH_SPREAD = 2.0, 0.5  # classes of all
@@ -95,8 +96,8 @@ def label_map(found: Inversion, flows: Mapping[int, np.ndarray]) -> Suspicion | 
         tail((match * len(mapping) - MATCH_CENTER) / MATCH_SPREAD, CLEAN_WEIGHT),
         small_outlier(float(np.log(found.sizes[arm])), others, SPREAD["map"], WEIGHT),
     )
-    # Several arms look for the same thing, and the best of them is tested.
-    p_value = min(1.0, len(flows) * fisher(chances)) if match >= MATCH else 1.0
+    # Several arms of several searches look for the same thing, and the best of them is tested.
+    p_value = min(1.0, MAP_SEARCHES * len(flows) * fisher(chances)) if match >= MATCH else 1.0
     sent = {source: int(target) for source, target in enumerate(mapping)}
     return Suspicion("map", "all-to-all", p_value, match, found.triggers[arm], mapping=sent)
 
