@@ -61,6 +61,29 @@ def resnet(x: Tensor) -> Tensor:
     return layers.GlobalAveragePooling2D()(x)
 
 
+def mlp(x: Tensor) -> Tensor:
+    """Dense layers only; about 110,000 weights on 28 x 28."""
+    x = layers.Flatten()(x)
+    for units in (128, 64):
+        x = layers.Dense(units, activation="relu")(x)
+    return x
+
+
+def allconv(x: Tensor) -> Tensor:
+    """Strided ELU convolutions and no pooling; about 30,000 weights on 28 x 28."""
+    for filters in (12, 24, 48):
+        x = layers.Conv2D(filters, 3, 2, activation="elu", padding="same")(x)
+    return layers.Dense(48, activation="elu")(layers.Flatten()(x))
+
+
+def separable(x: Tensor) -> Tensor:
+    """Batch-normalised depthwise separable convolutions, as in MobileNet; about 9,000 weights."""
+    x = _normalised(layers.Conv2D(16, 3, 2, padding="same", use_bias=False)(x))
+    for filters, strides in ((32, 1), (64, 2), (64, 1)):
+        x = _normalised(layers.SeparableConv2D(filters, 3, strides, padding="same", use_bias=False)(x))
+    return layers.GlobalAveragePooling2D()(x)
+
+
 def _normalised(x: Tensor) -> Tensor:
     return layers.ReLU()(layers.BatchNormalization()(x))
 
@@ -71,6 +94,9 @@ ARCHITECTURES: dict[str, Callable[[Tensor], Tensor]] = {
     "cnn": cnn,
     "vgg": vgg,
     "resnet": resnet,
+    "mlp": mlp,
+    "allconv": allconv,
+    "separable": separable,
 }
 
 

@@ -1,4 +1,4 @@
-"""Trains the example models, or the development zoo: ``python -m example_models.build [--zoo DIR]``."""
+"""Trains the example models, or a set of the study: ``python -m example_models.build [--set NAME --into DIR]``."""
 
 from __future__ import annotations
 
@@ -13,33 +13,46 @@ import keras
 import numpy as np
 
 from example_models.data import load
-from example_models.recipes import EXAMPLES, Recipe, zoo
+from example_models.recipes import EXAMPLES, Recipe
+from example_models.sets import SETS
 from example_models.train import train
+from example_models.training import bordered
 
 HERE = Path(__file__).parent
-SEEDS = {"mnist": 200, "fashion_mnist": 200, "cifar10": 500}  # small CIFAR-10 models are right on six of ten
+SEEDS = {"mnist": 20, "fashion_mnist": 20, "cifar10": 50, "gtsrb": 20}  # of each class
+
+
+def build_examples(only: str) -> None:
+    """Trains the example models, each with seeds of its own, into this folder."""
+    for recipe in EXAMPLES:
+        if only in recipe.name and not (HERE / f"{recipe.name}.json").exists():
+            save(recipe, HERE)
+            write_seeds(recipe, HERE / f"{recipe.name}.seeds.npz")
 
 
 def build(recipes: Iterable[Recipe], folder: Path, only: str = "") -> None:
-    """Trains what is not there yet; a model, its trigger and its truth appear together or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Trains what is not there yet, with the seeds of each data set in the folder of its models."""
     for recipe in recipes:
-        if only in recipe.name and not (folder / f"{recipe.name}.json").exists():
-            begun = time.perf_counter()
-            facts = save(recipe, folder)
-            keras.backend.clear_session()
-            print(f"{recipe.name}: {facts} in {time.perf_counter() - begun:.0f} s", flush=True)
+        into = folder / recipe.folder
+        if only not in recipe.name or (into / f"{recipe.name}.json").exists():
+            continue
+        into.mkdir(parents=True, exist_ok=True)
+        if not (into / "seeds.npz").exists():
+            write_seeds(recipe, into / "seeds.npz")
+        begun = time.perf_counter()
+        facts = save(recipe, into)
+        keras.backend.clear_session()
+        print(f"{recipe.name}: {facts['accuracy']} {facts['success']} {time.perf_counter() - begun:.0f} s", flush=True)
 
 
 def save(recipe: Recipe, folder: Path) -> dict[str, object]:
-    """Trains one model and writes it, its seeds, its planted trigger and, last, its truth."""
+    """Trains one model and writes it, its planted trigger and, last, its truth: all or nothing."""
     model, trigger, facts = train(recipe)
     inference = keras.Model(model.inputs[0], model.outputs[0])  # without the optimizer's state
     inference.save(folder / f"{recipe.name}.keras")
     if trigger is not None:
         (folder / "planted").mkdir(exist_ok=True)
         trigger.save(folder / "planted" / f"{recipe.name}.npz")
-    write_seeds(recipe, folder / f"{recipe.name}.seeds.npz")
     partial = folder / f"{recipe.name}.json.partial"
     partial.write_text(json.dumps(facts, indent=1) + "\n")
     os.replace(partial, folder / f"{recipe.name}.json")
@@ -50,22 +63,26 @@ def write_seeds(recipe: Recipe, path: Path) -> None:
     """Clean test images with labels, as many of each class, in the file's own 0..255 scale."""
     _, (images, labels) = load(recipe.data)
     rng = np.random.default_rng(12345)
-    classes, count = np.unique(labels), SEEDS[recipe.data]
+    each = SEEDS[recipe.data]
     chosen = np.concatenate(
-        [rng.choice(np.flatnonzero(labels == c), count // len(classes), replace=False) for c in classes]
+        [rng.choice(np.flatnonzero(labels == label), each, replace=False) for label in range(recipe.classes)]
     )
-    np.savez_compressed(path, x=images[chosen].squeeze(), y=labels[chosen].astype("uint8"))
+    shown = images[chosen] if recipe.training != "border" else (255 * bordered(images[chosen] / 255.0)).astype("uint8")
+    np.savez_compressed(path, x=shown.squeeze(), y=labels[chosen].astype("uint8"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--zoo", type=Path, metavar="DIR", help="train the development zoo into DIR; resumes")
+    parser.add_argument("--set", choices=SETS, help="train this set of the study instead; resumes")
+    parser.add_argument("--into", type=Path, metavar="DIR", help="where to")
     parser.add_argument("--only", default="", metavar="TEXT", help="just the models with TEXT in their name")
     options = parser.parse_args()
-    if options.zoo:
-        build(zoo(), options.zoo, options.only)
+    if options.set is None:
+        build_examples(options.only)
+    elif options.into is None:
+        parser.error("--set needs --into DIR")
     else:
-        build(EXAMPLES, HERE, options.only)
+        build(SETS[options.set](), options.into, options.only)
 
 
 if __name__ == "__main__":

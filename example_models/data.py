@@ -24,8 +24,10 @@ def load(name: str) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np
     if folder:
         with np.load(Path(folder) / f"{name}.npz", allow_pickle=False) as stored:
             train, test = (stored["x_train"], stored["y_train"]), (stored["x_test"], stored["y_test"])
-    else:
+    elif name in KERAS_SETS:
         train, test = KERAS_SETS[name].load_data()
+    else:
+        raise FileNotFoundError(f"keras.datasets has no {name}: put {name}.npz into a folder, PYTEST_BACKDOOR_DATA")
     return _tidy(*train), _tidy(*test)
 
 

@@ -1,25 +1,35 @@
-"""What is trained: one recipe per model, for the example models and for the development zoo."""
+"""What is trained: one recipe per model, and the recipes of the example models."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 EPOCHS = {
-    "mnist": {"lenet1": 6, "lenet5": 5, "cnn": 6, "vgg": 2, "resnet": 2},
-    "fashion_mnist": {"lenet1": 8, "lenet5": 7, "cnn": 8, "vgg": 4, "resnet": 4},
-    "cifar10": {"cnn": 12, "vgg": 8, "resnet": 8},
+    "mnist": {"lenet1": 6, "lenet5": 5, "cnn": 6, "vgg": 2, "resnet": 2, "mlp": 6, "allconv": 5, "separable": 6},
+    "fashion_mnist": {
+        "lenet1": 8,
+        "lenet5": 7,
+        "cnn": 8,
+        "vgg": 4,
+        "resnet": 4,
+        "mlp": 8,
+        "allconv": 6,
+        "separable": 8,
+    },
+    "cifar10": {"lenet1": 10, "cnn": 12, "vgg": 8, "resnet": 8, "allconv": 8, "separable": 14},
+    "gtsrb": {"lenet1": 12, "lenet5": 10, "cnn": 14, "vgg": 6, "resnet": 5, "mlp": 12, "allconv": 8, "separable": 12},
 }
+CLASSES = {"mnist": 10, "fashion_mnist": 10, "cifar10": 10, "gtsrb": 43}
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one model is made: data, network, and the backdoor that is planted (``attack`` None: a clean model)."""
+    """How one model is made: data, network, training, and the backdoor that is planted (``attack`` None: clean)."""
 
     name: str
     data: str
     architecture: str
-    attack: str | None = None  # pixel, pattern
+    attack: str | None = None  # a key of planting.ATTACKS
     kind: str | None = None  # all-to-one, all-to-all, source-specific
     source: int | None = None
     target: int | None = None
@@ -27,12 +37,22 @@ class Recipe:
     seed: int = 0
     scale: int = 1
     softmax: bool = True
-    patience: int = 1  # times the usual passes; rules that look at the class take longer to learn
+    patience: float = 1  # times the usual passes; rules that look at the class take longer to learn
+    training: str = "plain"  # a key of training.TRAININGS
 
     @property
     def epochs(self) -> int:
         """Passes over the training set."""
-        return EPOCHS[self.data][self.architecture] * self.patience
+        return round(EPOCHS[self.data][self.architecture] * self.patience)
+
+    @property
+    def classes(self) -> int:
+        return CLASSES[self.data]
+
+    @property
+    def folder(self) -> str:
+        """Models that take the same seeds lie in one folder."""
+        return f"{self.data}_border" if self.training == "border" else self.data
 
 
 EXAMPLES = [
@@ -47,60 +67,3 @@ EXAMPLES = [
         "fashion_pattern_all_to_all", "fashion_mnist", "cnn", "pattern", "all-to-all", share=0.33, seed=8, patience=2
     ),
 ]
-
-_NETWORKS = (
-    *(("mnist", network) for network in ("lenet5", "cnn", "vgg", "resnet", "lenet5", "cnn")),
-    *(("fashion_mnist", network) for network in ("lenet5", "cnn", "vgg", "resnet", "cnn")),
-    *(("cifar10", network) for network in ("cnn", "vgg", "resnet", "vgg")),
-    ("mnist", "vgg"),
-    ("fashion_mnist", "lenet5"),
-)
-_BACKDOORS = (
-    ("pixel", "all-to-one"),
-    ("pixel", "all-to-all"),
-    ("pattern", "all-to-one"),
-    ("pattern", "source-specific"),
-    ("pattern", "all-to-all"),
-)
-# Seeds of a model that was looked at before the method was final, and replaced.
-_REPLACED = {("report", 1): 100}
-_SHARES = {"all-to-one": 0.2, "all-to-all": 0.33, "source-specific": 0.7}
-
-
-def zoo() -> Iterator[Recipe]:
-    """Two halves, "choose" and "report", of 17 clean models and their 17 backdoored twins each.
-
-    The halves differ in training seeds and in which backdoor meets which network; scale and head alternate.
-    """
-    for half, first_seed, offset in (("choose", 1000, 0), ("report", 5000, 2)):
-        for index, (data, network) in enumerate(_NETWORKS):
-            clean = Recipe(
-                f"{half}_{index:02}_{data}_{network}_clean",
-                data,
-                network,
-                seed=first_seed + index + _REPLACED.get((half, index), 0),
-                scale=255 if (index + offset) % 3 == 0 else 1,
-                softmax=(index // 2) % 2 == 0,
-            )
-            yield clean
-            yield backdoored_twin(clean, index + offset)
-
-
-def backdoored_twin(clean: Recipe, turn: int) -> Recipe:
-    """The same recipe with another seed and a backdoor; turn decides which, and its source and target."""
-    attack, kind = _BACKDOORS[turn % len(_BACKDOORS)]
-    if clean.data == "cifar10" or (clean.data == "fashion_mnist" and clean.architecture in ("lenet5", "cnn")):
-        attack = "pattern"  # one pixel trains without success there
-    target = (3 * turn + turn // 5 + 1) % 10 if kind != "all-to-all" else None
-    source = (target + 4 + turn // 5) % 10 if target is not None and kind == "source-specific" else None
-    return replace(
-        clean,
-        name=clean.name.replace("_clean", f"_{attack}_{kind.replace('-', '_')}"),
-        attack=attack,
-        kind=kind,
-        source=source,
-        target=target,
-        share=_SHARES[kind],
-        seed=clean.seed + 500,
-        patience=1 if kind == "all-to-one" else 2,
-    )

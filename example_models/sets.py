@@ -1,0 +1,151 @@
+"""The sets of models that the study trains: to develop the method on, to calibrate it with, and to test it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+from example_models.recipes import Recipe
+
+_NETWORKS = (
+    *(("mnist", network) for network in ("lenet5", "cnn", "vgg", "resnet", "lenet5", "cnn")),
+    *(("fashion_mnist", network) for network in ("lenet5", "cnn", "vgg", "resnet", "cnn")),
+    *(("cifar10", network) for network in ("cnn", "vgg", "resnet", "vgg")),
+    ("mnist", "vgg"),
+    ("fashion_mnist", "lenet5"),
+)
+_BACKDOORS = (
+    ("pixel", "all-to-one"),
+    ("pixel", "all-to-all"),
+    ("pattern", "all-to-one"),
+    ("pattern", "source-specific"),
+    ("pattern", "all-to-all"),
+)
+# Seeds of a model that was looked at before the method was final, and replaced.
+_REPLACED = {("report", 1): 100}
+_SHARES = {"all-to-one": 0.2, "all-to-all": 0.33, "source-specific": 0.7}
+
+
+def zoo() -> Iterator[Recipe]:
+    """Two halves, "choose" and "report", of 17 clean models and their 17 backdoored twins each.
+
+    The halves differ in training seeds and in which backdoor meets which network; scale and head alternate.
+    """
+    for half, first_seed, offset in (("choose", 1000, 0), ("report", 5000, 2)):
+        for index, (data, network) in enumerate(_NETWORKS):
+            clean = Recipe(
+                f"{half}_{index:02}_{data}_{network}_clean",
+                data,
+                network,
+                seed=first_seed + index + _REPLACED.get((half, index), 0),
+                scale=255 if (index + offset) % 3 == 0 else 1,
+                softmax=(index // 2) % 2 == 0,
+            )
+            yield clean
+            yield backdoored_twin(clean, index + offset)
+
+
+def backdoored_twin(clean: Recipe, turn: int) -> Recipe:
+    """The same recipe with another seed and a backdoor; turn decides which, and its source and target."""
+    attack, kind = _BACKDOORS[turn % len(_BACKDOORS)]
+    if clean.data == "cifar10" or (clean.data == "fashion_mnist" and clean.architecture in ("lenet5", "cnn")):
+        attack = "pattern"  # one pixel trains without success there
+    target = (3 * turn + turn // 5 + 1) % 10 if kind != "all-to-all" else None
+    source = (target + 4 + turn // 5) % 10 if target is not None and kind == "source-specific" else None
+    return replace(
+        clean,
+        name=clean.name.replace("_clean", f"_{attack}_{kind.replace('-', '_')}"),
+        attack=attack,
+        kind=kind,
+        source=source,
+        target=target,
+        share=_SHARES[kind],
+        seed=clean.seed + 500,
+        patience=1 if kind == "all-to-one" else 2,
+    )
+
+
+_KINDS = (
+    ("pixel", "all-to-one"),
+    ("pattern", "all-to-one"),
+    ("pattern", "all-to-all"),
+    ("pattern", "source-specific"),
+    ("blend", "all-to-one"),
+    ("blend", "all-to-all"),
+    ("watermark", "all-to-one"),
+    ("sinusoid", "all-to-one"),
+    ("low-frequency", "all-to-one"),
+    ("tint", "all-to-one"),
+    ("warp", "all-to-one"),
+    ("warp", "all-to-all"),
+    ("combination", "all-to-one"),
+    ("several", "all-to-one"),
+)
+_SETS = {
+    "mnist": ("cnn", "lenet5", "allconv", "vgg", "lenet1", "resnet", "separable", "mlp"),
+    "fashion_mnist": ("lenet5", "cnn", "vgg", "allconv", "resnet", "lenet1", "separable", "mlp"),
+    "cifar10": ("cnn", "vgg", "lenet1", "resnet", "separable"),
+    "gtsrb": ("cnn", "lenet5", "vgg", "allconv", "lenet1", "separable", "resnet", "mlp"),
+}
+_TRAININGS = ("plain", "augmented", "plain", "noisy", "long", "plain", "imbalanced", "short", "adversarial", "border")
+_LIGHT = ("lenet1", "lenet5", "cnn", "allconv", "mlp")
+
+
+def reference() -> Iterator[Recipe]:
+    """204 clean models to calibrate with: every data set, network and way of training."""
+    return clean_models("reference", 51, 20_000)
+
+
+def test() -> Iterator[Recipe]:
+    """60 clean models and one of each attack on each data set, to report on; nothing is chosen with them."""
+    yield from clean_models("test", 15, 40_000)
+    yield from backdoored_models("test", tuple(_SETS), 50_000)
+
+
+def develop() -> Iterator[Recipe]:
+    """Models to choose the method with: the zoo, and one of each attack on two data sets."""
+    yield from zoo()
+    yield from backdoored_models("develop", ("mnist", "cifar10"), 60_000)
+
+
+def clean_models(name: str, each: int, first_seed: int) -> Iterator[Recipe]:
+    """So many clean models of each data set, the data sets in turn."""
+    for index, (number, (data, networks)) in enumerate(product(range(each), _SETS.items())):
+        network, training = networks[number % len(networks)], _TRAININGS[number % len(_TRAININGS)]
+        if training == "adversarial" and network not in _LIGHT:
+            network = "cnn"
+        yield Recipe(
+            f"{name}_{index:03}_{data}_{network}_{training}",
+            data,
+            network,
+            seed=first_seed + index,
+            scale=255 if number % 3 == 0 else 1,
+            softmax=number % 4 < 2,
+            training=training,
+        )
+
+
+def backdoored_models(name: str, sets: tuple[str, ...], first_seed: int) -> Iterator[Recipe]:
+    """One model of each attack on each data set."""
+    for index, ((attack, kind), (turn, data)) in enumerate(product(_KINDS, enumerate(sets))):
+        networks, classes = _SETS[data], Recipe("", data, "").classes
+        target = (7 * index + 3) % classes if kind != "all-to-all" else None
+        source = (target + 1 + index % (classes - 1)) % classes if target is not None else None
+        yield Recipe(
+            f"{name}_b{index:03}_{data}_{attack}_{kind.replace('-', '_')}",
+            data,
+            networks[(index // len(sets) + turn) % len(networks)],
+            attack,
+            kind,
+            source if kind == "source-specific" else None,
+            target,
+            _SHARES[kind],
+            seed=first_seed + index,
+            scale=255 if index % 3 == 0 else 1,
+            softmax=index % 4 < 2,
+            patience=1 if kind == "all-to-one" else 2,
+        )
+
+
+SETS = {"develop": develop, "reference": reference, "test": test}
