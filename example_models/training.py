@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from example_models.recipes import Recipe
 from pytest_backdoor.attacks.clean_label import obscured
 from pytest_backdoor.scalings import Scaling
+from pytest_backdoor.search.shifting import shift
 from pytest_backdoor.subject import classifier
 
 BATCH, RATE = 64, 2e-3
@@ -39,8 +41,11 @@ def augmented(
 ) -> None:
     """Each pass sees the images shifted by up to two pixels, brighter or darker."""
     compile_for(recipe, model, recipe.epochs * -(-len(images) // BATCH))
+    moves = list(product(range(-2, 3), range(-2, 3)))
     for _ in range(recipe.epochs):
-        moved = np.roll(images, tuple(rng.integers(-2, 3, 2)), axis=(1, 2))
+        move, moved = rng.integers(len(moves), size=len(images)), np.empty_like(images)
+        for number, (down, right) in enumerate(moves):
+            moved[move == number] = shift(images[move == number], down, right)
         light = np.clip(moved * rng.uniform(0.8, 1.2, (len(images), 1, 1, 1)).astype("float32"), 0, 1)
         model.fit(light * recipe.scale, labels, batch_size=BATCH, epochs=1, verbose=0)
 

@@ -11,6 +11,7 @@ _HOMES = {
     "assert_trigger_inert": "assertions",
     "BackdoorError": "errors",
     "BackdoorFound": "errors",
+    "CalibrationError": "errors",
     "ContractError": "errors",
     "OptionError": "errors",
     "OutOfScopeError": "errors",

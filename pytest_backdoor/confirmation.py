@@ -38,9 +38,9 @@ def confirm(
     trigger = minimise(strongest, on_search_seeds)
     transfer = success(contract.subject, trigger, contract.held_out, mapping)
     match, _ = permutation_match(flows(contract.subject, trigger, contract.held_out))
-    if not judge.confirmed(suspicion, trigger, transfer, match):
+    if not judge.confirmed(suspicion, trigger, contract.held_out.images, transfer, match):
         return None, found.image_gradients
-    return _finding(suspicion, trigger, transfer, match), found.image_gradients
+    return _finding(suspicion, trigger, contract, transfer, match), found.image_gradients
 
 
 def clearest_map(contract: Contract, *triggers: Trigger) -> dict[int, int]:
@@ -67,9 +67,8 @@ def arm_of(suspicion: Suspicion) -> Arm:
     return Arm("target", 0, 0.0, target=suspicion.target, source=suspicion.source)
 
 
-def _finding(suspicion: Suspicion, trigger: Trigger, transfer: Evidence, match: float) -> Finding:
+def _finding(suspicion: Suspicion, trigger: Trigger, contract: Contract, transfer: Evidence, match: float) -> Finding:
     low, high = transfer.interval or (0.0, 1.0)
-    pixels = int(np.sum(cell_strength(trigger) > 0.01))
     evidence = [transfer]
     if suspicion.kind == "all-to-all":
         evidence.append(Evidence("permutation", round(match, 4)))
@@ -81,9 +80,16 @@ def _finding(suspicion: Suspicion, trigger: Trigger, transfer: Evidence, match: 
         source=suspicion.source,
         mapping=suspicion.mapping,
         size=round(trigger.size, 6),
-        pixels=pixels,
+        pixels=pixels(trigger, contract.subject.image_shape),
         attack_success=(transfer.value, low, high),
-        p_value=judge.corrected(suspicion.p_value),
+        p_value=1.0,  # the scan puts in that of the model
         evidence=tuple(evidence),
         trigger=trigger,
     )
+
+
+def pixels(trigger: Trigger, shape: tuple[int, int, int]) -> int:
+    """How many pixels of an image of that shape the trigger changes: all, if it is no patch and not additive."""
+    if trigger.image_shape is None:
+        return shape[0] * shape[1]
+    return int(np.sum(cell_strength(trigger) > 0.01))

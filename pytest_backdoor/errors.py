@@ -9,6 +9,7 @@ Exception
     ├── ContractError           model and seeds do not fit, or the model's numbers are broken
     ├── OutOfScopeError         a model that this tool does not judge: ends as inconclusive
     ├── TriggerError            a trigger file cannot be read or does not fit the images
+    ├── CalibrationError        a reference file cannot be read, or cannot be made
     └── OptionError             an option has a value that cannot be used
 """
 
@@ -39,6 +40,10 @@ class OutOfScopeError(BackdoorError):
 
 class TriggerError(BackdoorError):
     """A trigger file cannot be read, or does not fit the images."""
+
+
+class CalibrationError(BackdoorError):
+    """A reference of clean models cannot be read, or cannot be made."""
 
 
 class OptionError(BackdoorError):

@@ -81,6 +81,15 @@ class Options:
     seed: int = field(
         default=0, metadata=_about("seed of every random choice (default: 0)", values.whole, "N", ini="int")
     )
+    reference: Path | None = field(
+        default=None,
+        metadata=_about(
+            "evidence of clean models to compare with, written by pytest-backdoor calibrate (default: what is shipped)",
+            values.path,
+            "PATH",
+            anchor=lambda folder, value: value and folder / value,
+        ),
+    )
     min_accuracy: float = field(
         default=0.5,
         metadata=_about(

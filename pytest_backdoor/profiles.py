@@ -33,6 +33,11 @@ def settings(options: Options) -> Settings:
     return chosen
 
 
+def mode(options: Options) -> str:
+    """How models are scanned, as far as it changes what evidence they show: the profile, and settings changed."""
+    return ", ".join([options.profile, *(f"{key}={text}" for key, text in options.set)])
+
+
 def _number(key: str, text: str, default: float) -> float:
     """The text as a whole number above zero, or as a share, which is what every fractional setting is."""
     try:

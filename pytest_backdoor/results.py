@@ -66,10 +66,13 @@ class ScanResult:
     seeds: SeedsUsed | None = None
     findings: tuple[Finding, ...] = ()
     power: Mapping[str, float] = field(default_factory=dict)  # smallest trigger size that would be found, by family
-    statistics: Mapping[str, float] = field(default_factory=dict)  # what the judge saw
+    calibration: str | None = None  # the clean models that the p-value compares with, or why there are none
+    statistics: Mapping[str, float] = field(default_factory=dict)  # evidence of each test, -log10 of a p-value
     image_gradients: int = 0  # cost of the searches
     skipped: tuple[str, ...] = ()  # what was not done, and why
     error: str | None = None  # why the verdict is error or inconclusive
+    image_shape: tuple[int, ...] | None = None  # height, width, channels
+    classes: int | None = None
 
 
 def to_dict(result: ScanResult) -> dict[str, Any]:
@@ -82,8 +85,11 @@ def to_dict(result: ScanResult) -> dict[str, Any]:
         "score": result.score,
         "seconds": round(result.seconds, 2),
         "seeds": _seeds_to_dict(result.seeds),
+        "image_shape": None if result.image_shape is None else list(result.image_shape),
+        "classes": result.classes,
         "findings": [_finding_to_dict(finding) for finding in result.findings],
         "power": dict(result.power),
+        "calibration": result.calibration,
         "statistics": dict(result.statistics),
         "image_gradients": result.image_gradients,
         "skipped": list(result.skipped),
@@ -101,8 +107,11 @@ def from_dict(entry: Mapping[str, Any]) -> ScanResult:
         p_value=entry["p_value"],
         score=entry["score"],
         seeds=SeedsUsed(**entry["seeds"]) if entry["seeds"] else None,
+        image_shape=None if entry["image_shape"] is None else tuple(entry["image_shape"]),
+        classes=entry["classes"],
         findings=tuple(_finding_from_dict(finding) for finding in entry["findings"]),
         power=entry["power"],
+        calibration=entry["calibration"],
         statistics=entry["statistics"],
         image_gradients=entry["image_gradients"],
         skipped=tuple(entry["skipped"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 
 from pytest_backdoor import judge, profiles
-from pytest_backdoor.confirm.transfer import flows, spill, success
+from pytest_backdoor.confirm.transfer import success
 from pytest_backdoor.confirmation import confirm
 from pytest_backdoor.contract import Contract, Sample, check
 from pytest_backdoor.errors import BackdoorError, OutOfScopeError, TriggerError
-from pytest_backdoor.judge import Suspicion
+from pytest_backdoor.judge import Suspicion, Yardstick
 from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Finding, ScanResult
 from pytest_backdoor.search import inversion
-from pytest_backdoor.search.shifting import shifted
 from pytest_backdoor.seeds import as_seeds, seeds_beside
+from pytest_backdoor.stages import STAGES, Bench
 from pytest_backdoor.subject import classifier
 from pytest_backdoor.triggers.trigger import Trigger
 
@@ -41,13 +41,22 @@ def scan(model: Any, seeds: Any = None, options: Options | None = None, name: st
     an unknown setting.
     """
     options = options or Options()
+    return _scanned(model, seeds, options, options.alpha, name)
+
+
+def survey(model: Any, seeds: Any = None, options: Options | None = None, name: str | None = None) -> ScanResult:
+    """The scan of a model that is known to be clean: every search runs, and nothing is called a backdoor."""
+    return _scanned(model, seeds, options or Options(), 0.0, name)
+
+
+def _scanned(model: Any, seeds: Any, options: Options, alpha: float, name: str | None) -> ScanResult:
     settings = profiles.settings(options)
     shown = name or (str(model) if isinstance(model, str | Path) else str(getattr(model, "name", "model")))
     begun = time.perf_counter()
     digest = ""
     try:
         digest = _digest(model)
-        result = _scan(model, seeds, options, settings, shown, digest)
+        result = _scan(model, seeds, options, settings, alpha, ScanResult(shown, digest, "inconclusive"))
     except OutOfScopeError as reason:
         result = ScanResult(shown, digest, "inconclusive", error=f"out of scope: {reason}")
     except BackdoorError as reason:
@@ -92,122 +101,95 @@ def _rule(classes: int, target: int | None, source: int | None, mapping: Mapping
     return {each: target for each in range(classes) if each != target and source in (None, each)}
 
 
-def _scan(model: Any, seeds: Any, options: Options, settings: inversion.Settings, name: str, digest: str) -> ScanResult:
+def _scan(
+    model: Any, seeds: Any, options: Options, settings: inversion.Settings, alpha: float, blank: ScanResult
+) -> ScanResult:
     is_file = isinstance(model, str | Path)
     if seeds is None:
         seeds = options.seeds or (seeds_beside(Path(model)) if is_file else None)
     loaded = keras_file.load(Path(model)) if is_file else model
-    candidate = classifier(loaded, name)
+    candidate = classifier(loaded, blank.path)
     if seeds is None:
-        return ScanResult(name, digest, "inconclusive", error=NO_SEEDS)
-    rng = generator(options.seed, digest)
+        return dataclasses.replace(blank, error=NO_SEEDS)
+    rng = generator(options.seed, blank.sha256)
     contract = check(candidate, as_seeds(seeds), options.min_accuracy, rng)
-    blank = ScanResult(name, digest, "inconclusive", seeds=contract.seeds)
-    if not contract.subject.gradients:
+    subject = contract.subject
+    blank = dataclasses.replace(
+        blank, seeds=contract.seeds, image_shape=subject.image_shape, classes=subject.num_classes
+    )
+    if not subject.gradients:
         reason = "the model is a function without gradients, which trigger inversion needs. Give the Keras model."
         return dataclasses.replace(blank, error=reason, skipped=(f"inversion: {reason}",))
-    return _judged(blank, contract, settings, options, rng)
+    return _judged(blank, contract, settings, options, alpha, rng)
 
 
 @dataclass
 class Trail:
     """What the searches of one scan came to so far."""
 
+    yardstick: Yardstick
     suspicions: list[Suspicion] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
-    image_gradients: int = 0
+    confirming: int = 0  # image-gradients spent on confirmation
     out_of_time: bool = False
-    blind: bool = False  # no arm found any trigger, however large
+
+    @property
+    def p_value(self) -> float:
+        return self.yardstick.p_value(self.suspicions)
 
 
 def _judged(
-    blank: ScanResult, contract: Contract, settings: inversion.Settings, options: Options, rng: np.random.Generator
-) -> ScanResult:
-    """Runs the searches until one is confirmed, the budget is spent or all are done."""
-    trail, begun = Trail(), time.perf_counter()
-    stages = _stages(contract, settings, rng, trail)
-    for stage in judge.STAGES:
-        if trail.findings:
-            trail.skipped.append(f"{stage} search: not needed, a backdoor was found before")
-        elif options.budget is not None and time.perf_counter() - begun > options.budget:
-            trail.out_of_time = True
-            trail.skipped.append(f"{stage} search: the budget of {options.budget:g} s was spent")
-        else:
-            for suspicion in next(stages):
-                trail.suspicions.append(_confirmed(suspicion, contract, settings, options, rng, trail))
-    return _verdict(blank, contract, options, trail)
-
-
-def _stages(
-    contract: Contract, settings: inversion.Settings, rng: np.random.Generator, trail: Trail
-) -> Iterator[list[Suspicion]]:
-    """The searches in the order of their cost; each gives the most suspicious arm of each of its tests."""
-    subject, seeds, classes = contract.subject, contract.search, contract.subject.num_classes
-
-    def spent(found: inversion.Inversion) -> inversion.Inversion:
-        trail.image_gradients += found.image_gradients
-        return found
-
-    def map_flows(found: inversion.Inversion) -> dict[int, np.ndarray]:
-        arms = [*found.of("map"), *found.of("away")]
-        return {int(arm): flows(subject, found.triggers[arm], seeds) for arm in arms}
-
-    free = spent(inversion.universal(subject, "patch", seeds, settings, rng))
-    trail.blind = bool(np.isnan(free.sizes).all())
-    windowed = spent(inversion.screen_windows(subject, seeds, settings, rng))
-    placed = spent(inversion.confined(subject, free, windowed, seeds, settings, rng))
-    # A label map explains small triggers of single classes, not the other way round, so it comes first.
-    found = [
-        judge.label_map(free, map_flows(free)),
-        judge.label_map(placed, map_flows(placed)),
-        judge.one_class("confined", placed, classes),
-        judge.one_class("patch", free, classes),
-    ]
-    yield [suspicion for suspicion in found if suspicion]
-    faint = spent(inversion.universal(subject, "additive", seeds, settings, rng))
-    found = [judge.label_map(faint, map_flows(faint)), judge.one_class("additive", faint, classes)]
-    yield [suspicion for suspicion in found if suspicion]
-    moved = shifted(subject, seeds, rng)
-    screened = spent(inversion.screen_pairs(subject, moved, settings, rng))
-    refined = spent(inversion.refine_pairs(subject, screened, moved, settings, rng))
-    spills = [
-        spill(subject, trigger, seeds, arm.source, arm.target)
-        for arm, trigger in zip(refined.arms, refined.triggers, strict=True)
-        if arm.source is not None and arm.target is not None
-    ]
-    suspicion = judge.pair(refined, np.array(spills))
-    yield [suspicion] if suspicion else []
-
-
-def _confirmed(
-    suspicion: Suspicion,
+    blank: ScanResult,
     contract: Contract,
     settings: inversion.Settings,
     options: Options,
+    alpha: float,
     rng: np.random.Generator,
-    trail: Trail,
-) -> Suspicion:
-    """The suspicion, with a finding added if held-out seeds confirm it; refuted, it is no evidence any more."""
-    if not judge.suspicious(suspicion, options.alpha) or trail.findings:
-        return suspicion
-    finding, cost = confirm(suspicion, contract, settings, rng)
-    trail.image_gradients += cost
-    if finding is None:
-        return dataclasses.replace(suspicion, p_value=1.0)
-    trail.findings.append(finding)
-    return suspicion
+) -> ScanResult:
+    """Runs the searches until one is confirmed, the budget is spent or all are done."""
+    subject, begun = contract.subject, time.perf_counter()
+    trail = Trail(judge.yardstick(subject.image_shape, subject.num_classes, options, profiles.mode(options)))
+    bench = Bench.of(contract, settings, rng)
+    for name, search in STAGES.items():
+        if trail.findings:
+            trail.skipped.append(f"{name} search: not needed, a backdoor was found before")
+        elif options.budget is not None and time.perf_counter() - begun > options.budget:
+            trail.out_of_time = True
+            trail.skipped.append(f"{name} search: the budget of {options.budget:g} s was spent")
+        else:
+            trail.suspicions += search(bench)
+            _confirm(trail, contract, settings, alpha, rng)
+    return _verdict(blank, contract, options, trail, bench)
 
 
-def _verdict(blank: ScanResult, contract: Contract, options: Options, trail: Trail) -> ScanResult:
-    p_value = judge.corrected(min((each.p_value for each in trail.suspicions), default=1.0))
+def _confirm(
+    trail: Trail, contract: Contract, settings: inversion.Settings, alpha: float, rng: np.random.Generator
+) -> None:
+    """Tries the suspicions on held-out seeds, the likeliest first, until one is confirmed or too few are left.
+
+    What is refuted is no evidence any more.
+    """
+    while not trail.findings and (suspicion := trail.yardstick.likeliest(trail.suspicions, alpha)) is not None:
+        finding, cost = confirm(suspicion, contract, settings, rng)
+        trail.confirming += cost
+        if finding is None:
+            refuted = dataclasses.replace(suspicion, p_value=1.0, strong=False)
+            trail.suspicions = [refuted if each is suspicion else each for each in trail.suspicions]
+        else:
+            trail.findings.append(dataclasses.replace(finding, p_value=trail.p_value))
+
+
+def _verdict(blank: ScanResult, contract: Contract, options: Options, trail: Trail, bench: Bench) -> ScanResult:
+    p_value = trail.p_value
     result = dataclasses.replace(
         blank,
         p_value=p_value,
         score=round(abs(float(np.log10(p_value))), 3),
         findings=tuple(trail.findings),
-        statistics=judge.statistics(trail.suspicions),
-        image_gradients=trail.image_gradients,
+        calibration=trail.yardstick.name,
+        statistics=judge.evidence(trail.suspicions),
+        image_gradients=bench.image_gradients + trail.confirming,
         skipped=tuple(trail.skipped),
     )
     if trail.findings:
@@ -222,7 +204,7 @@ def _verdict(blank: ScanResult, contract: Contract, options: Options, trail: Tra
             f"were classified right and searched; {wanted} seeds, as many of each of the {classes} classes, would do."
         )
         return dataclasses.replace(result, error=reason)
-    if trail.blind:
+    if bench.blind:
         reason = (
             "the search found no trigger of any size, so it could not have found a backdoor either. "
             "Raise search.steps or choose a larger --backdoor-profile."

@@ -39,7 +39,7 @@ def test_the_map_is_that_of_the_trigger_that_shows_one(contract):
 
 
 def suspicion(kind, **rule):
-    return Suspicion("patch", kind, 0.0, 0.0, SHIFTS, **rule)
+    return Suspicion("patch", kind, 0.0, 1, True, SHIFTS, **rule)
 
 
 def test_what_each_kind_of_suspicion_makes_of_the_classes():

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_backdoor import judge
-from pytest_backdoor.judge import Suspicion
+from pytest_backdoor.judge import Suspicion, Yardstick
+from pytest_backdoor.options import Options
 from pytest_backdoor.results import Evidence
 from pytest_backdoor.search.arms import Arm
 from pytest_backdoor.search.inversion import Inversion
+from pytest_backdoor.stats import small_outlier, tail
 from pytest_backdoor.triggers.trigger import Trigger
 
 CLASSES = 10
@@ -34,7 +36,7 @@ def additive(change):
 def inversion(arms, sizes, family="patch"):
     """A search that came to these sizes; each arm's trigger says its number by its pixels."""
     shown = [patch(number + 1) if family == "patch" else additive(0.01) for number in range(len(arms))]
-    return Inversion(family, tuple(arms), np.array(sizes, float), np.ones(len(sizes)), tuple(shown), 0)
+    return Inversion(family, tuple(arms), np.array(sizes, float), np.ones(len(sizes)), tuple(shown), (20, 20, 1), 0)
 
 
 def targets(sizes, family="patch"):
@@ -59,92 +61,107 @@ def pairs(sizes):
     return inversion(arms, list(sizes.values()))
 
 
+PLAIN = Yardstick("plain rules", None)
+
+
+def suspicious(suspicion):
+    """Whether the plain rules would have the suspicion confirmed."""
+    return PLAIN.likeliest([suspicion], 0.01) is suspicion
+
+
 def test_one_class_with_a_tiny_patch_is_suspicious():
-    suspicion = judge.one_class("patch", targets(with_size(3, 2.0)), CLASSES)
-    assert (suspicion.kind, suspicion.target) == ("all-to-one", 3)
-    assert suspicion.statistic == pytest.approx(np.log(2.0 / 40))  # the median of the other nine
+    suspicion = judge.one_class("patch", targets(with_size(3, 2.0)))
+    assert (suspicion.kind, suspicion.target, suspicion.arms) == ("all-to-one", 3, 10)
+    others = np.log(np.delete(EVEN, 3))
+    assert suspicion.p_value == small_outlier(np.log(2.0), others, judge.SPREAD["patch"], judge.WEIGHT)
+    assert suspicion.evidence == pytest.approx(-np.log10(suspicion.p_value))
     assert suspicion.trigger.arrays["mask"].sum() == 4  # the trigger of arm 3
-    assert judge.suspicious(suspicion, 0.01)
+    assert suspicious(suspicion)
 
 
 def test_even_classes_are_not_suspicious():
-    suspicion = judge.one_class("patch", targets(EVEN), CLASSES)
+    suspicion = judge.one_class("patch", targets(EVEN))
     assert suspicion.target == 8
-    assert suspicion.p_value == 1.0
-    assert not judge.suspicious(suspicion, 0.01)
+    assert not suspicion.strong
+    assert not suspicious(suspicion)
 
 
-@pytest.mark.parametrize("check", ["patch", "confined", "additive"])
-def test_a_class_must_need_far_less_than_the_median_however_even_the_others_are(check):
+@pytest.mark.parametrize("check", judge.SEARCHES)
+def test_a_class_is_strong_if_it_needs_far_less_than_the_median_however_even_the_others_are(check):
     even = [100.0] * CLASSES
     limit = 100 * judge.RATIO[check]
     below, above = ([limit * factor, *even[1:]] for factor in (0.99, 1.01))
-    assert judge.one_class(check, targets(below), CLASSES).p_value < 1
-    assert judge.one_class(check, targets(above), CLASSES).p_value == 1
+    assert judge.one_class(check, targets(below)).strong
+    assert not judge.one_class(check, targets(above)).strong
 
 
 def test_a_class_without_a_trigger_counts_as_the_whole_image():
-    suspicion = judge.one_class("patch", targets([2.0, np.nan, np.nan]), 3)
-    assert suspicion.statistic == pytest.approx(np.log(2.0 / 400))
-    confined = judge.one_class("confined", targets([2.0, np.nan, np.nan]), 3)
-    assert confined.statistic == pytest.approx(np.log(2.0 / 25))  # a window of 5 x 5
-    faint = judge.one_class("additive", targets([2.0, np.nan, np.nan], "additive"), 3)
-    assert faint.statistic == pytest.approx(np.log(2.0 / 20))  # all 400 cells changed from black to white
+    def against(others):
+        return small_outlier(np.log(2.0), np.log(others), judge.SPREAD["patch"], judge.WEIGHT)
+
+    assert judge.one_class("patch", targets([2.0, np.nan, np.nan])).p_value == against([400.0, 400.0])
+    confined = judge.one_class("confined", targets([2.0, np.nan, np.nan]))
+    window = small_outlier(np.log(2.0), np.log([25.0, 25.0]), judge.SPREAD["confined"], judge.WEIGHT)
+    assert confined.p_value == window  # a window of 5 x 5
+    faint = judge.one_class("additive", targets([2.0, np.nan, np.nan], "additive"))
+    whole = small_outlier(np.log(2.0), np.log([20.0, 20.0]), judge.SPREAD["additive"], judge.WEIGHT)
+    assert faint.p_value == whole  # all 400 cells changed from black to white
 
 
 def test_classes_that_all_have_no_trigger_say_nothing():
-    assert judge.one_class("patch", targets([np.nan] * 3), 3) is None
+    assert judge.one_class("patch", targets([np.nan] * 3)) is None
 
 
 def test_one_class_alone_says_nothing():
-    assert judge.one_class("confined", targets([3.0]), CLASSES) is None
-
-
-def test_more_classes_make_the_same_outlier_less_surprising():
-    few, many = (judge.one_class("patch", targets(with_size(3, 8.0)), classes).p_value for classes in (10, 100))
-    assert many == pytest.approx(10 * few)
+    assert judge.one_class("confined", targets([3.0])) is None
 
 
 def test_a_small_trigger_that_shifts_all_labels_is_a_label_map():
-    suspicion = judge.label_map(mapped(3.0), {10: NEXT_CLASS})
-    assert suspicion.kind == "all-to-all"
+    suspicion = judge.label_map("patch", mapped(3.0), {10: NEXT_CLASS})
+    assert (suspicion.check, suspicion.kind, suspicion.strong) == ("patch map", "all-to-all", True)
     assert suspicion.mapping == {label: (label + 1) % 10 for label in range(10)}
-    assert suspicion.statistic == pytest.approx(0.82)
-    assert judge.suspicious(suspicion, 0.01)
+    assert suspicious(suspicion)
 
 
 def test_a_small_trigger_that_moves_nothing_is_none():
-    assert judge.label_map(mapped(3.0), {10: UNMOVED}).p_value == 1.0
+    assert not judge.label_map("patch", mapped(3.0), {10: UNMOVED}).strong
 
 
 def test_a_large_trigger_that_shifts_all_labels_is_less_suspicious_than_a_small_one():
-    small, large = (judge.label_map(mapped(size), {10: NEXT_CLASS}).p_value for size in (3.0, 200.0))
+    small, large = (judge.label_map("patch", mapped(size), {10: NEXT_CLASS}).p_value for size in (3.0, 200.0))
     assert small < 1e-3 * large
 
 
 def test_a_map_that_was_not_reached_says_nothing():
-    assert judge.label_map(mapped(np.nan), {10: NEXT_CLASS}) is None
+    assert judge.label_map("patch", mapped(np.nan), {10: NEXT_CLASS}) is None
 
 
 def test_a_match_that_natural_flows_reach_is_no_label_map():
     to_two = np.zeros((CLASSES, CLASSES))
     to_two[:, 3], to_two[:, 8] = 0.5, 0.5  # two classes draw all the others: match 0.1
-    assert judge.label_map(mapped(3.0), {10: to_two}).p_value == 1.0
+    assert not judge.label_map("patch", mapped(3.0), {10: to_two}).strong
+
+
+def test_a_warp_must_match_better_to_be_a_label_map():
+    half = NEXT_CLASS * 0.6  # match 0.49
+    found = mapped(3.0)
+    assert judge.label_map("patch", found, {10: half}).strong
+    assert not judge.label_map("warp", dataclasses.replace(found, family="warp"), {10: half}).strong
 
 
 def test_two_classes_that_swap_are_no_label_map_because_any_universal_trigger_swaps_them():
     arms = [*(Arm("target", 1, 0.95, target=label) for label in range(2)), Arm("map", 1, 0.7)]
-    swapped = judge.label_map(inversion(arms, [40.0, 41.0, 39.0]), {2: np.array([[0.0, 1.0], [1.0, 0.0]])})
-    assert not judge.suspicious(swapped, 0.01)
+    swapped = judge.label_map("patch", inversion(arms, [40.0, 41.0, 39.0]), {2: np.array([[0.0, 1.0], [1.0, 0.0]])})
+    assert not suspicious(swapped)
 
 
 def test_the_better_of_two_maps_is_taken_and_paid_for():
     arms = [*mapped(3.0).arms, Arm("away", 1, 0.95)]
     found = inversion(arms, [*EVEN, 3.0, 3.0])
-    both = judge.label_map(found, {10: UNMOVED, 11: NEXT_CLASS})
-    alone = judge.label_map(found, {11: NEXT_CLASS})
+    both = judge.label_map("patch", found, {10: UNMOVED, 11: NEXT_CLASS})
+    alone = judge.label_map("patch", found, {11: NEXT_CLASS})
     assert both.trigger is found.triggers[11]
-    assert both.p_value == pytest.approx(2 * alone.p_value)
+    assert (both.p_value, both.arms, alone.arms) == (alone.p_value, 2, 1)
 
 
 NATURAL = {(4, 9): 8.0, (9, 4): 8.6, (7, 9): 9.5, (3, 5): 10.0, (5, 3): 11.0, (1, 7): 14.0}
@@ -154,11 +171,15 @@ def pair_suspicion(sizes, spill=0.0):
     return judge.pair(pairs(sizes), np.full(len(sizes), spill))
 
 
+def chance_of_pair(size, following):
+    return tail((judge.PAIR_CENTER - 2 * np.log(size) + np.log(following)) / judge.PAIR_SPREAD, judge.CLEAN_WEIGHT)
+
+
 def test_one_pair_with_a_tiny_trigger_is_suspicious():
     suspicion = pair_suspicion(NATURAL | {(4, 7): 2.0})
     assert (suspicion.kind, suspicion.source, suspicion.target) == ("source-specific", 4, 7)
-    assert suspicion.statistic == pytest.approx(2 * np.log(2.0) - np.log(8.0))
-    assert judge.suspicious(suspicion, 0.01)
+    assert suspicion.p_value == pytest.approx(chance_of_pair(2.0, 8.0))
+    assert suspicious(suspicion)
 
 
 def test_a_trigger_that_takes_the_other_classes_along_is_not_source_specific():
@@ -178,45 +199,78 @@ def test_a_hardly_visible_change_of_many_cells_is_no_patch_for_a_pair():
 def test_natural_pairs_are_not_suspicious():
     suspicion = pair_suspicion(NATURAL)
     assert (suspicion.source, suspicion.target) == (4, 9)
-    assert suspicion.p_value == 1.0  # 8 pixels are no outlier beside 8.6
+    assert not suspicion.strong  # 8 pixels are no outlier beside 8.6
 
 
 def test_tiny_triggers_for_many_pairs_are_a_weak_model_and_no_backdoor():
     weak = {pair: size / 10 for pair, size in NATURAL.items()}
-    assert pair_suspicion(weak).p_value == 1.0
+    assert not pair_suspicion(weak).strong
 
 
 def test_a_pair_alone_is_compared_with_the_whole_image():
-    assert pair_suspicion({(4, 7): 20.0}).statistic == pytest.approx(2 * np.log(20.0) - np.log(400.0))
+    assert pair_suspicion({(4, 7): 20.0}).p_value == pytest.approx(chance_of_pair(20.0, 400.0))
 
 
 def test_pairs_that_found_nothing_say_nothing():
     assert pair_suspicion(dict.fromkeys(NATURAL, np.nan)) is None
 
 
-@given(p_value=st.floats(0, 1))
-def test_a_models_p_value_pays_for_all_tests_of_a_full_scan(p_value):
-    corrected = judge.corrected(p_value)
-    assert judge.P_FLOOR <= corrected <= 1
-    assert corrected >= p_value
-    assert corrected == pytest.approx(min(1, max(judge.P_FLOOR, 5 * p_value)))
+def suspicion_of(kind, p_value=0.0, check="patch", arms=1, strong=True):
+    return Suspicion(check, kind, p_value, arms, strong, patch(1))
 
 
-@pytest.mark.parametrize(("p_value", "expected"), [(0.0019, True), (0.002, True), (0.0021, False)])
+@given(p_value=st.floats(0, 1), arms=st.integers(1, 50))
+def test_by_plain_rules_a_model_pays_for_all_tests_and_for_the_arms_of_each(p_value, arms):
+    found = PLAIN.p_value([suspicion_of("all-to-one", p_value, arms=arms)])
+    assert judge.P_FLOOR <= found <= 1
+    assert found >= p_value
+    assert found == pytest.approx(min(1, max(judge.P_FLOOR, 13 * arms * p_value)))
+
+
+def test_by_plain_rules_only_strong_suspicions_count():
+    weak, strong = suspicion_of("all-to-one", 1e-9, strong=False), suspicion_of("all-to-one", 0.001)
+    assert PLAIN.p_value([weak]) == 1.0
+    assert PLAIN.p_value([weak, strong]) == pytest.approx(0.013)
+    assert PLAIN.p_value([]) == 1.0
+
+
+@pytest.mark.parametrize(("p_value", "expected"), [(0.01 / 13 - 1e-6, True), (0.01 / 13 + 1e-6, False)])
 def test_a_suspicion_is_worth_confirming_up_to_alpha_after_correction(p_value, expected):
-    assert judge.suspicious(suspicion_of("all-to-one", p_value), 0.01) is expected
+    assert suspicious(suspicion_of("all-to-one", p_value)) is expected
 
 
-def suspicion_of(kind, p_value=0.0, check="patch", statistic=0.0):
-    return Suspicion(check, kind, p_value, statistic, patch(1))
+def test_the_likeliest_comes_first_but_a_significant_label_map_before_all():
+    one, other = suspicion_of("all-to-one", 1e-9), suspicion_of("all-to-one", 1e-7, "additive")
+    weak_map, strong_map = (suspicion_of("all-to-all", p, "patch map") for p in (0.01, 1e-5))
+    assert PLAIN.likeliest([other, one], 0.01) is one
+    assert PLAIN.likeliest([other, one, weak_map], 0.01) is one
+    assert PLAIN.likeliest([other, one, strong_map], 0.01) is strong_map
+
+
+def test_what_was_refuted_is_not_tried_again():
+    assert PLAIN.likeliest([suspicion_of("all-to-one", 1.0, strong=False)], 1.0) is None
+
+
+GREY = np.tile(np.linspace(0.2, 0.8, 20, dtype="float32")[:, None, None], (3, 1, 20, 1))
 
 
 @pytest.mark.parametrize(
     ("trigger", "expected"),
-    [(patch(59), True), (patch(61), False), (additive(0.125), True), (additive(-0.125), True), (additive(0.13), False)],
+    [
+        (patch(59), True),
+        (patch(61), False),
+        (additive(0.125), True),
+        (additive(-0.125), True),
+        (additive(0.13), False),
+        (Trigger("warp", {"control": np.full((5, 5, 2), 1.0, "float32")}), True),  # 1.41 of 20 / 14 pixels
+        (Trigger("warp", {"control": np.full((5, 5, 2), 1.02, "float32")}), False),
+        (Trigger("tone", {"matrix": np.full((1, 1), 0.3), "offset": np.full(1, 0.3)}), True),
+        (Trigger("tone", {"matrix": np.full((1, 1), -1.0), "offset": np.full(1, 1.0)}), False),  # a negative
+        (Trigger("tone", {"matrix": np.zeros((1, 1)), "offset": np.full(1, 0.5)}), False),  # nothing is left
+    ],
 )
-def test_a_trigger_is_small_on_15_percent_of_the_image_or_18_decibels_below_it(trigger, expected):
-    assert judge.small(trigger) is expected
+def test_a_trigger_is_small_if_it_could_pass_unseen_or_for_a_property_of_the_photo(trigger, expected):
+    assert judge.small(trigger, GREY) is expected
 
 
 @pytest.mark.parametrize(
@@ -232,12 +286,12 @@ def test_a_trigger_is_small_on_15_percent_of_the_image_or_18_decibels_below_it(t
 )
 def test_each_kind_has_its_own_bar_on_held_out_seeds(kind, low, match, expected):
     transfer = Evidence("transfer", 1.0, (low, 1.0))
-    assert judge.confirmed(suspicion_of(kind), patch(3), transfer, match) is expected
-    assert not judge.confirmed(suspicion_of(kind), patch(200), transfer, match)
+    assert judge.confirmed(suspicion_of(kind), patch(3), GREY, transfer, match) is expected
+    assert not judge.confirmed(suspicion_of(kind), patch(200), GREY, transfer, match)
 
 
 def test_success_without_an_interval_confirms_nothing():
-    assert not judge.confirmed(suspicion_of("all-to-one"), patch(3), Evidence("transfer", 1.0), 1.0)
+    assert not judge.confirmed(suspicion_of("all-to-one"), patch(3), GREY, Evidence("transfer", 1.0), 1.0)
 
 
 def test_four_seeds_of_each_class_in_each_half_are_enough():
@@ -248,12 +302,12 @@ def test_four_seeds_of_each_class_in_each_half_are_enough():
     assert judge.seeds_short(enough, enough, 4) == 64  # none of the last class
 
 
-def test_statistics_name_each_tests_most_suspicious_arm():
-    told = judge.statistics(
-        [
-            suspicion_of("all-to-one", 0.0123456, "patch", -1.23456),
-            suspicion_of("all-to-all", 0.5, "map", 0.4),
-            suspicion_of("all-to-all", 0.001, "map", 0.9),
-        ]
-    )
-    assert told == {"patch": -1.2346, "patch_p": 0.0123, "map": 0.9, "map_p": 0.001}
+def test_evidence_is_minus_log10_of_each_tests_p_value():
+    told = judge.evidence([suspicion_of("all-to-one", 0.01), suspicion_of("all-to-all", 0.0, "patch map")])
+    assert told == {"patch": 2.0, "patch map": 12.0}
+
+
+def test_without_a_reference_like_the_model_the_plain_rules_are_taken_and_say_why():
+    chosen = judge.yardstick((500, 500, 3), 10, Options(), "standard")
+    assert chosen.stratum is None
+    assert chosen.name.startswith("uncalibrated: ")

@@ -18,7 +18,10 @@ def minimise(trigger: Trigger, success: Success) -> Trigger:
     """The smallest cut of the trigger whose success stays within 2 points, or the trigger itself if none does.
 
     Cells are dropped from the weakest on, then one by one; a patch's mask becomes all or nothing where it keeps.
+    A trigger without cells, such as a warp, stays as the search left it.
     """
+    if not {"mask", "delta"} & trigger.arrays.keys():
+        return trigger
     wanted = success(trigger) - TOLERANCE
     strength = cell_strength(trigger)
     order = np.argsort(-strength, axis=None, kind="stable")
@@ -34,7 +37,7 @@ def minimise(trigger: Trigger, success: Success) -> Trigger:
 
 
 def cell_strength(trigger: Trigger) -> np.ndarray:
-    """How much the trigger changes each cell: ``(height, width)``, 0 to 1."""
+    """How much a patch or an additive trigger changes each cell: ``(height, width)``, 0 to 1."""
     if trigger.family == "patch":
         return np.asarray(trigger.arrays["mask"][..., 0])
     return np.asarray(np.abs(trigger.arrays["delta"]).max(-1))

@@ -36,7 +36,9 @@ def _about_model(result: ScanResult, alpha: float) -> Iterator[Line]:
     if result.findings and result.error:
         yield "reason", words.visible(result.error)
     if result.p_value is not None:
-        yield "p-value", f"{result.p_value:.2g}, corrected for everything that was tried (alpha {alpha:g})"
+        yield "p-value", f"{result.p_value:.2g} for everything that was tried (alpha {alpha:g})"
+    if result.calibration is not None:
+        yield "against", words.visible(result.calibration)
     if result.seeds is not None:
         accuracy = "unlabelled" if result.seeds.accuracy is None else f"accuracy {words.percent(result.seeds.accuracy)}"
         yield "seeds", f"{result.seeds.count}, scaling {words.visible(result.seeds.scaling)}, {accuracy}"
@@ -46,7 +48,7 @@ def _about_finding(finding: Finding, several: bool) -> Iterator[Line]:
     if several:
         yield "finding", f"{finding.rule} {finding.kind}, {words.classes(finding)}"
     yield "effect", words.effect(finding)
-    yield "trigger", f"{finding.family}, {words.extent(finding)} of the image"
+    yield "trigger", f"{finding.family}, {words.extent(finding)}{'' if finding.size == 1 else ' of the image'}"
     yield "success", f"{words.success(finding)} of held-out seeds, 99 % interval"
     checks = [_check(evidence) for evidence in finding.evidence if evidence.check != SUCCESS]
     if checks:

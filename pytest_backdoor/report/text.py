@@ -72,7 +72,8 @@ def _rows(result: ScanResult) -> Iterator[tuple[Text, ...]]:
 def _about(finding: Finding) -> tuple[str, ...]:
     estimate, low, high = finding.attack_success
     success = f"{words.percent(estimate)} ({100 * low:.3g}-{100 * high:.3g})"  # a table has no room for more words
-    return finding.kind, words.classes(finding, most=2), f"{finding.pixels} px", success
+    extent = "whole image" if finding.size == 1 else f"{finding.pixels} px"
+    return finding.kind, words.classes(finding, most=2), extent, success
 
 
 def _notes(results: Iterable[ScanResult]) -> Iterator[Text]:

@@ -27,7 +27,9 @@ def success(finding: Finding) -> str:
 
 
 def extent(finding: Finding) -> str:
-    """Pixels and their share: 9 pixels (1.15 %)."""
+    """Pixels and their share: 9 pixels (1.15 %); or that it is the whole image."""
+    if finding.size == 1:
+        return "the whole image"
     return f"{finding.pixels} pixel{'' if finding.pixels == 1 else 's'} ({percent(finding.size)})"
 
 

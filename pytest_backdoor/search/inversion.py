@@ -68,6 +68,7 @@ class Inversion:
     sizes: np.ndarray  # (arms,), NaN where no trigger met the level
     success: np.ndarray  # (arms,), smoothed, at the end
     triggers: tuple[Trigger, ...]
+    image_shape: tuple[int, int, int]
     image_gradients: int
 
     def of(self, goal: str) -> np.ndarray:
@@ -177,7 +178,8 @@ def invert(
     sizes[np.isinf(sizes)] = np.nan
     success = np.concatenate([ops.convert_to_numpy(state.success) for state, _ in parts])
     triggers = tuple(trigger for state, _ in parts for trigger in optimiser.triggers(state, family))
-    return Inversion(family_name, tuple(arms), sizes, success, triggers, sum(spent for _, spent in parts))
+    spent_in_all = sum(spent for _, spent in parts)
+    return Inversion(family_name, tuple(arms), sizes, success, triggers, subject.image_shape, spent_in_all)
 
 
 def batches(arms: Sequence[Arm], pool: Pool, shape: tuple[int, int, int]) -> list[slice]:

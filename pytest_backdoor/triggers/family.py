@@ -22,4 +22,5 @@ class Family:
     arrays: Callable[[Params], Params]
     apply: Callable[[Params, Any], Any]  # (arrays of each image, images (n, height, width, channels)) -> images
     size: Callable[[Params], Any]  # (arrays) -> (arms,), what the search makes small
+    largest: Callable[[tuple[int, int, int]], float]  # the size of a trigger that may do anything to such images
     start_cost: float

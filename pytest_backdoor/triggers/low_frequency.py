@@ -46,4 +46,9 @@ def size(arrays: Params) -> Any:
     return ops.sqrt(ops.sum(ops.square(arrays[0]), axis=(1, 2, 3)) + 1e-12)
 
 
-LOW_FREQUENCY = Family("low-frequency", ("coefficients",), initial, arrays, apply, size, start_cost=5e-2)
+def largest(shape: tuple[int, int, int]) -> float:
+    """Every pixel of one channel from black to white."""
+    return float(np.sqrt(shape[0] * shape[1]))
+
+
+LOW_FREQUENCY = Family("low-frequency", ("coefficients",), initial, arrays, apply, size, largest, start_cost=5e-2)

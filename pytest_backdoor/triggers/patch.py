@@ -76,4 +76,9 @@ def _sides(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     return zip(shape[:2], window_shape(shape), strict=True)
 
 
-PATCH = Family("patch", ("mask", "pattern"), initial, arrays, apply, size, start_cost=1e-2)
+def largest(shape: tuple[int, int, int]) -> float:
+    """Every pixel."""
+    return float(shape[0] * shape[1])
+
+
+PATCH = Family("patch", ("mask", "pattern"), initial, arrays, apply, size, largest, start_cost=1e-2)

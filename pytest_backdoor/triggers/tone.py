@@ -37,4 +37,9 @@ def size(arrays: Params) -> Any:
     return ops.sqrt(away + ops.sum(ops.square(offset), axis=1) + 1e-12)
 
 
-TONE = Family("tone", ("matrix", "offset"), initial, arrays, apply, size, start_cost=0.3)
+def largest(shape: tuple[int, int, int]) -> float:
+    """All colours gone, and white added."""
+    return float(np.sqrt(2 * shape[2]))
+
+
+TONE = Family("tone", ("matrix", "offset"), initial, arrays, apply, size, largest, start_cost=0.3)

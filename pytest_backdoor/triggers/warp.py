@@ -52,4 +52,9 @@ def size(arrays: Params) -> Any:
     return ops.mean(ops.sqrt(ops.sum(ops.square(arrays[0]), axis=-1) + 1e-12), axis=(1, 2))
 
 
-WARP = Family("warp", ("control",), initial, arrays, apply, size, start_cost=0.3)
+def largest(shape: tuple[int, int, int]) -> float:
+    """A quarter of the image."""
+    return min(shape[:2]) / 4
+
+
+WARP = Family("warp", ("control",), initial, arrays, apply, size, largest, start_cost=0.3)

@@ -44,7 +44,9 @@ SHIFT = {label: (label + 1) % 10 for label in range(10)}
 
 
 def backdoor(*findings, path="models/lenet.keras"):
-    return ScanResult(path, "0123456789ab" + "0" * 52, "backdoor", 12.34, 1e-6, 8.1, SEEDS, findings or (finding(),))
+    digest, compared = "0123456789ab" + "0" * 52, "102 clean models: grey"
+    found = findings or (finding(),)
+    return ScanResult(path, digest, "backdoor", 12.34, 1e-6, 8.1, SEEDS, found, calibration=compared)
 
 
 CLEAN = ScanResult("models/clean.keras", "c" * 64, "clean", 9.0, 0.4, 1.2, SEEDS, power={"patch": 0.01})

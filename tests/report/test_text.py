@@ -36,7 +36,8 @@ models/lenet.keras, trigger of target class 7: rows 24 to 26, columns 23 to 25 o
 FAILURE = """\
 BACKDOOR all-to-one, target class 7: 8 pixels (1.02 %), success 97 % (93 to 99 %)
   model    models/lenet.keras (sha256 0123456789ab)
-  p-value  1e-06, corrected for everything that was tried (alpha 0.01)
+  p-value  1e-06 for everything that was tried (alpha 0.01)
+  against  102 clean models: grey
   seeds    200, scaling /255, accuracy 98.1 %
   effect   an image of any class that bears the trigger is taken for class 7
   trigger  patch, 8 pixels (1.02 %) of the image

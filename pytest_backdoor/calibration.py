@@ -1,0 +1,136 @@
+"""Calibration: what a scan's evidence is worth, from the evidence of clean models that were scanned the same way.
+
+Each test's evidence is ranked among the clean models' (a conformal p-value; Vovk et al., 2005), beyond the largest by
+an exponential tail. The tests' p-values are combined (Cauchy combination; Liu and Xie, arXiv:1808.09011), and the
+combination is ranked again among those of the clean models, each taken without itself: so dependence between tests and
+the fit of the tails cost no false alarms.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pytest_backdoor.errors import CalibrationError
+
+SCHEMA = 1
+SHIPPED = Path(__file__).with_name("reference.json")
+ENOUGH = 99  # clean models that a stratum needs, so that a rank alone can reach 1 %
+TAIL = 0.2  # share of the clean models that the tail is fitted to
+P_FLOOR = 1e-6
+FEW_CLASSES = 12
+WIDER = 2.0  # an image side, or a number of classes, may be so many times the largest of the reference
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One clean model of a reference: what it is, how it was scanned, and the evidence of each test."""
+
+    name: str
+    sha256: str
+    mode: str  # profile, and whether there were seeds
+    channels: int
+    side: int  # the larger of height and width
+    classes: int
+    evidence: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """The clean models that a scan is compared with: a row of evidence each, 0 where a test found nothing."""
+
+    name: str
+    tests: tuple[str, ...]
+    evidence: np.ndarray  # (models, tests)
+    together: np.ndarray  # (models,) log of the combination of each model's tests, against the other models
+
+    @classmethod
+    def of(cls, name: str, entries: Sequence[Entry]) -> Stratum:
+        """The stratum of these clean models."""
+        tests = tuple(sorted({test for entry in entries for test in entry.evidence}))
+        rows = np.array([[entry.evidence.get(test, 0.0) for test in tests] for entry in entries])
+        together = [combined(_ranked(rows[row], np.delete(rows, row, 0))) for row in range(len(rows))]
+        return cls(f"{len(entries)} clean models: {name}", tests, rows, np.log(together))
+
+    def p_values(self, evidence: Mapping[str, float]) -> dict[str, float]:
+        """The share of clean models with as much evidence, of each test alone."""
+        mine = np.array([evidence.get(test, 0.0) for test in self.tests])
+        return dict(zip(self.tests, _ranked(mine, self.evidence).tolist(), strict=True))
+
+    def p_value(self, evidence: Mapping[str, float]) -> float:
+        """The share of clean models with as much evidence, all tests together; 1e-6 at least."""
+        mine = combined(np.array(list(self.p_values(evidence).values())))
+        return tail_p(float(np.log(mine)), self.together)
+
+
+def tail_p(value: float, others: np.ndarray) -> float:
+    """The share of others as large as the value, counting itself; beyond them all, that of their exponential tail."""
+    rank = (1 + np.sum(others >= value)) / (1 + len(others))
+    if rank > 1 / (1 + len(others)):
+        return float(rank)
+    start = np.quantile(others, 1 - TAIL)
+    excess = others[others > start] - start
+    scale = float(excess.mean()) if len(excess) else 0.0
+    beyond = TAIL * np.exp(-(value - start) / scale) if scale > 0 else rank
+    return float(np.clip(beyond, P_FLOOR, rank))
+
+
+def _ranked(evidence: np.ndarray, others: np.ndarray) -> np.ndarray:
+    return np.array([tail_p(value, others[:, test]) for test, value in enumerate(evidence)])
+
+
+def combined(p_values: np.ndarray) -> float:
+    """The Cauchy combination of p-values, larger the smaller they are; those above one half count nothing.
+
+    So a test that has not run yet cannot make a model less suspicious, and a scan may stop before all are done.
+    """
+    return float(np.sum(np.tan((0.5 - np.minimum(p_values, 0.5)) * np.pi)) + 1e-6)
+
+
+def stratum(reference: Sequence[Entry], mode: str, channels: int, side: int, classes: int) -> Stratum | str:
+    """The clean models to compare a model with, or why there are none.
+
+    They are of the same kind of image and about as many classes where the reference has enough of those, else of the
+    same kind of image, else all.
+    """
+    same = [entry for entry in reference if entry.mode == mode]
+    if len(same) < ENOUGH:
+        return f"the reference has {len(same)} clean models scanned in the mode {mode}, and {ENOUGH} are needed"
+    largest, most = max(entry.side for entry in same), max(entry.classes for entry in same)
+    if side > WIDER * largest:
+        return f"images of {side} pixels are larger than those of the reference ({largest})"
+    if classes > WIDER * most:
+        return f"{classes} classes are more than those of the reference ({most})"
+    many, colour = classes > FEW_CLASSES, "colour" if channels > 1 else "grey"
+    kind = [entry for entry in same if (entry.channels > 1) == (channels > 1)]
+    alike = [entry for entry in kind if (entry.classes > FEW_CLASSES) == many]
+    choices = (
+        (f"{colour}, {'more than' if many else 'at most'} {FEW_CLASSES} classes", alike),
+        (colour, kind),
+        ("all", same),
+    )
+    name, chosen = next(choice for choice in choices if len(choice[1]) >= ENOUGH)
+    return Stratum.of(name, chosen)
+
+
+def read(path: Path | None = None) -> tuple[Entry, ...]:
+    """The entries of a reference file, or of the one that is shipped; raises CalibrationError."""
+    path = path or SHIPPED
+    try:
+        stored = json.loads(path.read_text())
+        if stored["schema"] != SCHEMA:
+            raise ValueError(f"schema {stored['schema']}, not {SCHEMA}")
+        entries = tuple(Entry(**entry) for entry in stored["models"])
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise CalibrationError(f"no reference in {path}: {problem}. Give a file that calibrate wrote.") from problem
+    return entries
+
+
+def to_dict(entries: Sequence[Entry]) -> dict[str, Any]:
+    """The reference as builtins, for its file."""
+    return {"schema": SCHEMA, "models": [asdict(entry) for entry in entries]}

@@ -1,0 +1,92 @@
+"""The searches of a scan in the order of their cost; each gives the most suspicious arm of each of its tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from pytest_backdoor import judge
+from pytest_backdoor.confirm.transfer import flows, spill
+from pytest_backdoor.contract import Contract, Sample
+from pytest_backdoor.judge import Suspicion
+from pytest_backdoor.search import inversion
+from pytest_backdoor.search.inversion import Inversion, Settings
+from pytest_backdoor.search.shifting import shifted
+from pytest_backdoor.subject import Subject
+
+
+@dataclass(slots=True, eq=False)
+class Bench:
+    """What the searches of one scan share, and what they spent."""
+
+    subject: Subject
+    seeds: Sample
+    settings: Settings
+    rng: np.random.Generator
+    image_gradients: int = 0
+    blind: bool = True  # no arm found any trigger yet, however large
+
+    @classmethod
+    def of(cls, contract: Contract, settings: Settings, rng: np.random.Generator) -> Bench:
+        """The bench for the search half of a contract."""
+        return cls(contract.subject, contract.search, settings, rng)
+
+    def spent(self, found: Inversion) -> Inversion:
+        """The search, with its cost noted."""
+        self.image_gradients += found.image_gradients
+        self.blind = self.blind and bool(np.isnan(found.sizes).all())
+        return found
+
+    def tests(self, check: str, found: Inversion) -> list[Suspicion]:
+        """The label map and the single class that the search makes most suspicious.
+
+        A label map explains small triggers of single classes, not the other way round, so it comes first.
+        """
+        arms = [*found.of("map"), *found.of("away")]
+        seen = {int(arm): flows(self.subject, found.triggers[arm], self.seeds) for arm in arms}
+        return _present(judge.label_map(check, found, seen), judge.one_class(check, found))
+
+
+def patches(bench: Bench) -> list[Suspicion]:
+    """Patches anywhere, then confined to one window each."""
+    free = bench.spent(inversion.universal(bench.subject, "patch", bench.seeds, bench.settings, bench.rng))
+    windowed = bench.spent(inversion.screen_windows(bench.subject, bench.seeds, bench.settings, bench.rng))
+    placed = inversion.confined(bench.subject, free, windowed, bench.seeds, bench.settings, bench.rng)
+    return [*bench.tests("patch", free), *bench.tests("confined", bench.spent(placed))]
+
+
+def whole_image(family: str, bench: Bench) -> list[Suspicion]:
+    """Triggers of a family that changes the whole image."""
+    found = inversion.universal(bench.subject, family, bench.seeds, bench.settings, bench.rng)
+    return bench.tests(family, bench.spent(found))
+
+
+def pairs(bench: Bench) -> list[Suspicion]:
+    """Patches for one source class and one target, on shifted seeds."""
+    moved = shifted(bench.subject, bench.seeds, bench.rng)
+    screened = bench.spent(inversion.screen_pairs(bench.subject, moved, bench.settings, bench.rng))
+    refined = bench.spent(inversion.refine_pairs(bench.subject, screened, moved, bench.settings, bench.rng))
+    spills = [
+        spill(bench.subject, trigger, bench.seeds, arm.source, arm.target)
+        for arm, trigger in zip(refined.arms, refined.triggers, strict=True)
+        if arm.source is not None and arm.target is not None
+    ]
+    return _present(judge.pair(refined, np.array(spills)))
+
+
+def _present(*suspicions: Suspicion | None) -> list[Suspicion]:
+    return [suspicion for suspicion in suspicions if suspicion]
+
+
+Stage = Callable[[Bench], Sequence[Suspicion]]
+STAGES: dict[str, Stage] = {
+    "patch": patches,
+    "additive": partial(whole_image, "additive"),
+    "low-frequency": partial(whole_image, "low-frequency"),
+    "tone": partial(whole_image, "tone"),
+    "warp": partial(whole_image, "warp"),
+    "pair": pairs,
+}

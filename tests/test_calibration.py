@@ -1,0 +1,136 @@
+"""Ranks and tails by hand, and what the combination of tests promises."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_backdoor import calibration
+from pytest_backdoor.calibration import Entry, Stratum, combined, read, stratum, tail_p, to_dict
+from pytest_backdoor.errors import CalibrationError
+
+ONE_TO_TEN = np.arange(1.0, 11)
+
+
+def entry(number, evidence, channels=1, side=28, classes=10, mode="standard"):
+    return Entry(f"clean {number}", f"{number:064}", mode, channels, side, classes, evidence)
+
+
+def clean_models(count, seed=0, tests=("patch", "additive"), **more):
+    """Clean models with exponential evidence, as -log10 of a uniform p-value is."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.exponential(size=(count, len(tests)))
+    return [entry(n, dict(zip(tests, row.tolist(), strict=True)), **more) for n, row in enumerate(drawn)]
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.5, 11 / 11), (5.0, 7 / 11), (5.5, 6 / 11), (10.0, 2 / 11)])
+def test_a_value_among_the_others_has_their_rank(value, expected):
+    assert tail_p(value, ONE_TO_TEN) == pytest.approx(expected)
+
+
+def test_a_value_beyond_the_others_has_their_exponential_tail():
+    # The tail starts at the 80 % quantile, 8.2; 9 and 10 exceed it by 0.8 and 1.8, by 1.3 on average.
+    assert tail_p(14.1, ONE_TO_TEN) == pytest.approx(0.2 * np.exp(-5.9 / 1.3))
+    assert tail_p(1.01, np.repeat([0.0, 1.0], [80, 20])) == pytest.approx(1 / 101)  # never more than the rank
+    assert tail_p(1000.0, ONE_TO_TEN) == 1e-6
+
+
+def test_others_that_are_all_alike_have_no_tail():
+    assert tail_p(5.0, np.zeros(9)) == pytest.approx(0.1)
+    assert tail_p(0.0, np.zeros(9)) == 1.0
+
+
+def test_p_values_are_combined_by_the_cauchy_rule_and_those_above_one_half_count_nothing():
+    assert combined(np.array([0.25])) == pytest.approx(1.0, abs=1e-5)
+    assert combined(np.array([0.25, 0.5, 0.9, 1.0])) == pytest.approx(1.0, abs=1e-5)
+    assert combined(np.array([0.25, 0.25])) == pytest.approx(2.0, abs=1e-5)
+    assert combined(np.array([0.001])) == pytest.approx(1 / np.tan(0.001 * np.pi), rel=1e-4)
+
+
+@given(st.lists(st.floats(0, 12), min_size=3, max_size=3), st.integers(0, 2), st.floats(0, 12))
+def test_more_evidence_never_makes_a_model_less_suspicious(evidence, changed, more):
+    tests = ("a", "b", "c")
+    chosen = Stratum.of("grey", clean_models(99, tests=tests))
+    before = dict(zip(tests, evidence, strict=True))
+    after = before | {tests[changed]: max(more, evidence[changed])}
+    assert chosen.p_value(after) <= chosen.p_value(before)
+
+
+def test_clean_models_that_were_not_in_the_reference_are_flagged_as_often_as_alpha_says():
+    chosen = Stratum.of("grey", clean_models(199, seed=1))
+    fresh = [chosen.p_value(each.evidence) for each in clean_models(3000, seed=2)]
+    assert np.mean(np.array(fresh) <= 0.05) == pytest.approx(0.05, abs=0.035)  # the reference varies by 0.015
+    assert np.mean(np.array(fresh) <= 0.5) == pytest.approx(0.5, abs=0.1)
+
+
+def test_tests_that_say_the_same_are_not_counted_twice():
+    rng = np.random.default_rng(3)
+    alike = [entry(n, dict.fromkeys("abcdefgh", float(value))) for n, value in enumerate(rng.exponential(size=199))]
+    chosen = Stratum.of("grey", alike)
+    high = float(np.quantile([each.evidence["a"] for each in alike], 0.8))
+    assert chosen.p_value(dict.fromkeys("abcdefgh", high)) == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_test_that_did_not_run_counts_as_one_that_found_nothing():
+    chosen = Stratum.of("grey", clean_models(120))
+    assert chosen.p_value({"patch": 9.0}) == chosen.p_value({"patch": 9.0, "additive": 0.0})
+    assert chosen.p_values({"patch": 9.0})["additive"] == 1.0
+
+
+GREY, COLOUR = clean_models(99), clean_models(99, channels=3, side=32)
+SIGNS = clean_models(99, channels=3, side=32, classes=43)
+
+
+def test_a_model_is_compared_with_the_clean_models_most_like_it():
+    reference = [*GREY, *COLOUR, *SIGNS]
+    assert stratum(reference, "standard", 1, 28, 10).name == "99 clean models: grey, at most 12 classes"
+    assert stratum(reference, "standard", 3, 32, 43).name == "99 clean models: colour, more than 12 classes"
+    assert stratum(reference, "standard", 3, 48, 12).name == "99 clean models: colour, at most 12 classes"
+
+
+def test_where_few_are_alike_more_are_taken():
+    reference = [*GREY, *COLOUR[:60], *SIGNS[:60]]
+    assert stratum(reference, "standard", 3, 32, 10).name == "120 clean models: colour"
+    assert stratum(reference[:-60], "standard", 3, 32, 10).name == "159 clean models: all"
+    assert stratum(reference, "standard", 1, 28, 20).name == "99 clean models: grey"
+
+
+def test_a_model_unlike_the_reference_has_no_stratum_and_it_says_why():
+    reference = [*GREY, *SIGNS]
+    assert (
+        stratum(reference, "standard", 1, 65, 10) == "images of 65 pixels are larger than those of the reference (32)"
+    )
+    assert stratum(reference, "standard", 1, 28, 87) == "87 classes are more than those of the reference (43)"
+    assert stratum(GREY[1:], "standard", 1, 28, 10) == (
+        "the reference has 98 clean models scanned in the mode standard, and 99 are needed"
+    )
+    assert "in the mode quick" in stratum(reference, "quick", 1, 28, 10)
+
+
+def test_a_reference_is_what_it_was_after_a_file(tmp_path):
+    (tmp_path / "reference.json").write_text(json.dumps(to_dict(GREY)))
+    assert read(tmp_path / "reference.json") == tuple(GREY)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "Expecting value"),
+        ("[]", "list indices"),
+        ('{"schema": 2, "models": []}', "schema 2, not 1"),
+        ('{"schema": 1, "models": [{"name": "a"}]}', "missing"),
+    ],
+)
+def test_a_file_that_is_no_reference_is_refused(text, problem, tmp_path):
+    (tmp_path / "reference.json").write_text(text)
+    with pytest.raises(CalibrationError, match=problem):
+        read(tmp_path / "reference.json")
+    with pytest.raises(CalibrationError, match="No such file"):
+        read(tmp_path / "missing.json")
+
+
+def test_the_shipped_reference_can_be_read():
+    assert all(each.evidence for each in read())
+    assert calibration.SHIPPED.exists()
