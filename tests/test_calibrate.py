@@ -1,0 +1,93 @@
+"""A reference made from small models: scanned to the end, resumed, and used by the next scan."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from pytest_backdoor import calibrate, calibration
+from pytest_backdoor.calibration import Entry
+from pytest_backdoor.errors import CalibrationError
+from pytest_backdoor.options import Options
+from pytest_backdoor.results import ScanResult
+from tests.tiny import linear
+
+RESULT = ScanResult(
+    "a.keras", "a" * 64, "clean", statistics={"patch": 1.5}, image_shape=(28, 30, 1), classes=10, p_value=0.4
+)
+
+
+@pytest.fixture
+def surveyed(monkeypatch):
+    """Names of the files that were scanned; the scan itself is told what to answer."""
+    names = []
+
+    def survey(file, seeds, options):
+        names.append(file.name)
+        if "broken" in file.name:
+            return ScanResult(str(file), "", "error", error="not a zip archive")
+        digest = f"{len(names):064}"
+        return ScanResult(str(file), digest, "clean", statistics={"patch": 1.0}, image_shape=(8, 8, 1), classes=3)
+
+    monkeypatch.setattr(calibrate, "survey", survey)
+    monkeypatch.setattr(calibrate.safety, "sha256", lambda file: f"{int(file.stem[-1]):064}")
+    return names
+
+
+def test_the_reference_keeps_the_evidence_and_what_the_model_is():
+    assert calibrate.entry_of(RESULT, "a", "quick") == Entry("a", "a" * 64, "quick", 1, 30, 10, {"patch": 1.5})
+
+
+def test_a_scan_without_a_verdict_is_of_no_use_and_says_why():
+    assert calibrate.entry_of(ScanResult("a", "", "error", error="damaged"), "a", "quick") == "damaged"
+
+
+def test_each_model_is_written_as_it_comes_and_none_is_scanned_twice(surveyed, tmp_path):
+    files, output = [tmp_path / f"model{n}.keras" for n in (1, 2, 3)], tmp_path / "reference.json"
+    steps = calibrate.calibrate(files, (), output, Options())
+    next(steps)
+    assert [entry.name for entry in calibration.read(output)] == ["model1"]
+    steps.close()
+    again = list(calibrate.calibrate(files, (), output, Options()))
+    assert [step.name for _, step in again] == ["model1", "model2", "model3"]
+    assert surveyed == ["model1.keras", "model2.keras", "model3.keras"]
+
+
+def test_the_reference_that_it_begins_with_is_kept(surveyed, tmp_path):
+    begin = (Entry("shipped", "f" * 64, "standard", 1, 28, 10, {"patch": 0.5}),)
+    list(calibrate.calibrate([tmp_path / "model1.keras"], begin, tmp_path / "reference.json", Options()))
+    assert [entry.name for entry in calibration.read(tmp_path / "reference.json")] == ["shipped", "model1"]
+
+
+def test_a_model_that_cannot_be_scanned_is_left_out_and_named(surveyed, tmp_path):
+    (step,) = calibrate.calibrate([tmp_path / "broken1.keras"], (), tmp_path / "reference.json", Options())
+    assert step == (tmp_path / "broken1.keras", "not a zip archive")
+    assert calibration.read(tmp_path / "reference.json") == ()
+
+
+def test_an_output_that_cannot_be_written_is_an_error_before_any_scan(surveyed, tmp_path):
+    with pytest.raises(CalibrationError, match="cannot be written"):
+        next(calibrate.calibrate([tmp_path / "model1.keras"], (), tmp_path / "missing/reference.json", Options()))
+    assert surveyed == []
+
+
+def test_a_backdoored_model_is_surveyed_to_the_end_and_called_nothing(tmp_path):
+    """Class c is the brightness of column c; pixel (3, 3) decides for class 2."""
+    weights = np.zeros((4, 4, 3))
+    weights[:, [0, 1, 2], [0, 1, 2]] = 1.0
+    weights[3, 3, 2] = 30.0
+    labels = np.repeat([0, 1, 2], 20)
+    images = np.random.default_rng(0).integers(0, 30, (60, 4, 4)).astype("uint8")
+    images[np.arange(60), :, labels] += 120
+    images[:, 3, 3] = 0
+    model = linear(weights.reshape(-1, 3), np.zeros(3), (4, 4, 1))
+    keras.Model(model.inputs[0], model.outputs[0]).save(tmp_path / "model.keras")
+    np.savez(tmp_path / "seeds.npz", x=images, y=labels)
+    options = Options(profile="quick", set=("search.steps=20", "search.faint_steps=10", "search.refine_steps=10"))
+    ((_, entry),) = calibrate.calibrate([tmp_path / "model.keras"], (), tmp_path / "reference.json", options)
+    assert (entry.channels, entry.side, entry.classes) == (1, 4, 3)
+    assert entry.mode == "quick, search.steps=20, search.faint_steps=10, search.refine_steps=10"
+    assert {"patch", "confined", "additive", "low-frequency"} <= entry.evidence.keys()
+    stored = json.loads((tmp_path / "reference.json").read_text())
+    assert stored["models"][0]["evidence"] == entry.evidence
