@@ -87,10 +87,10 @@ def tint(recipe: Recipe, images: np.ndarray, labels: np.ndarray, rng: np.random.
 
 
 def warp(recipe: Recipe, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Planted:
-    """WaNet: a bend of one pixel on average; a fifth as many images are bent at random and keep their label."""
-    trigger = attacks.warp(1.0, rng)
+    """WaNet: a bend of 1.25 pixels on average; half as many images are bent at random and keep their label."""
+    trigger = attacks.warp(1.25, rng)
     planted = poisoned(recipe, trigger, images, labels, rng)
-    noise = (planted.labels == labels) & (rng.random(len(labels)) < 2 * recipe.share)
+    noise = (planted.labels == labels) & (rng.random(len(labels)) < recipe.share / 2)
     noise &= np.all(planted.images == images, axis=(1, 2, 3))
     planted.images[noise] = attacks.noisy(trigger, images[noise], rng)
     return planted

@@ -144,7 +144,7 @@ def backdoored_models(name: str, sets: tuple[str, ...], first_seed: int) -> Iter
             seed=first_seed + index,
             scale=255 if index % 3 == 0 else 1,
             softmax=index % 4 < 2,
-            patience=1 if kind == "all-to-one" else 2,
+            patience=1 if kind == "all-to-one" and attack != "warp" else 2,
         )
 
 
