@@ -34,7 +34,9 @@ MAP_SEARCHES = 3  # that look for a label map: whole image, windows, additive
 MATCH = 0.4  # permutation match from which flows are a label map
 # A universal trigger of a clean model sends most classes to about two, give or take half of one.
 MATCH_CENTER, MATCH_SPREAD = 2.0, 0.5  # classes of all
+MAP_CLASSES = 12  # up to so many classes the two numbers hold; they grow in proportion with more
 PAIR_CENTER, PAIR_SPREAD = 1.65, 0.35  # of the pair statistic of a clean model
+PAIRS = 132  # of twelve classes; with more the smallest pair is the smallest of more, and is corrected for that
 CLEAN_WEIGHT = 20  # models that these centers and spreads count for
 
 OPACITY = 0.2  # of a patch for a pair, at least
@@ -92,8 +94,9 @@ def label_map(found: Inversion, flows: Mapping[int, np.ndarray]) -> Suspicion | 
     arm = max(reached, key=lambda each: permutation_match(flows[each])[0])
     match, mapping = permutation_match(flows[arm])
     others = np.log(np.where(np.isnan(targets), _largest("map", found), targets))
+    crowd = max(1.0, len(mapping) / MAP_CLASSES)
     chances = (
-        tail((match * len(mapping) - MATCH_CENTER) / MATCH_SPREAD, CLEAN_WEIGHT),
+        tail((match * len(mapping) / crowd - MATCH_CENTER) / MATCH_SPREAD, CLEAN_WEIGHT),
         small_outlier(float(np.log(found.sizes[arm])), others, SPREAD["map"], WEIGHT),
     )
     # Several arms of several searches look for the same thing, and the best of them is tested.
@@ -102,13 +105,13 @@ def label_map(found: Inversion, flows: Mapping[int, np.ndarray]) -> Suspicion | 
     return Suspicion("map", "all-to-all", p_value, match, found.triggers[arm], mapping=sent)
 
 
-def pair(refined: Inversion, spills: np.ndarray) -> Suspicion | None:
+def pair(refined: Inversion, spills: np.ndarray, classes: int) -> Suspicion | None:
     """Whether a trigger for one (source, target) pair is small, and smaller than that of any other pair.
 
     The statistic is the log size plus its distance to the next smallest: natural pairs come in numbers, a planted one
     stands alone. spills ``(arms,)`` are the shares of the other classes' seeds that each trigger sends to its target:
     one that takes them along is not specific to its source. Nor is a hardly visible change of many cells a patch,
-    however small its mask adds up to: some tanh networks obey one by nature.
+    however small its mask adds up to: some tanh networks obey one by nature. Of two classes, a pair is all-to-one.
     """
     sizes = np.log(refined.sizes)
     opaque = np.array([opacity(trigger) for trigger in refined.triggers]) >= OPACITY
@@ -119,12 +122,13 @@ def pair(refined: Inversion, spills: np.ndarray) -> Suspicion | None:
     found, others = refined.arms[arm], np.delete(sizes, arm)
     following = np.log(_largest("pair", refined)) if np.isnan(others).all() else np.nanmin(others)
     statistic = float(2 * sizes[arm] - following)
-    p_value = tail((PAIR_CENTER - statistic) / PAIR_SPREAD, CLEAN_WEIGHT)
+    tries = max(1.0, classes * (classes - 1) / PAIRS)
+    p_value = min(1.0, tries * tail((PAIR_CENTER - statistic) / PAIR_SPREAD, CLEAN_WEIGHT))
     if sizes[arm] - following > np.log(RATIO["pair"]):
         p_value = 1.0
-    return Suspicion(
-        "pair", "source-specific", p_value, statistic, refined.triggers[arm], target=found.target, source=found.source
-    )
+    kind: Kind = "source-specific" if classes > 2 else "all-to-one"
+    source = found.source if classes > 2 else None
+    return Suspicion("pair", kind, p_value, statistic, refined.triggers[arm], target=found.target, source=source)
 
 
 def corrected(p_value: float) -> float:

@@ -97,7 +97,7 @@ def _scan(model: Any, seeds: Any, options: Options, settings: inversion.Settings
     if seeds is None:
         seeds = options.seeds or (seeds_beside(Path(model)) if is_file else None)
     loaded = keras_file.load(Path(model)) if is_file else model
-    candidate = classifier(loaded, name)
+    candidate = classifier(loaded, name, options.memory)
     if seeds is None:
         return ScanResult(name, digest, "inconclusive", error=NO_SEEDS)
     rng = generator(options.seed, digest)
@@ -176,7 +176,7 @@ def _stages(
         for arm, trigger in zip(refined.arms, refined.triggers, strict=True)
         if arm.source is not None and arm.target is not None
     ]
-    suspicion = judge.pair(refined, np.array(spills))
+    suspicion = judge.pair(refined, np.array(spills), classes)
     yield [suspicion] if suspicion else []
 
 
@@ -234,7 +234,9 @@ def _verdict(blank: ScanResult, contract: Contract, options: Options, trail: Tra
 def _contract(model: Any, seeds: Any, options: Options, name: str) -> Contract:
     """The contract of a model and its seeds, for callers outside of a scan."""
     loaded = keras_file.load(Path(model)) if isinstance(model, str | Path) else model
-    return check(classifier(loaded, name), as_seeds(seeds), options.min_accuracy, generator(options.seed, ""))
+    return check(
+        classifier(loaded, name, options.memory), as_seeds(seeds), options.min_accuracy, generator(options.seed, "")
+    )
 
 
 def generator(seed: int, digest: str) -> np.random.Generator:

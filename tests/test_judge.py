@@ -151,7 +151,7 @@ NATURAL = {(4, 9): 8.0, (9, 4): 8.6, (7, 9): 9.5, (3, 5): 10.0, (5, 3): 11.0, (1
 
 
 def pair_suspicion(sizes, spill=0.0):
-    return judge.pair(pairs(sizes), np.full(len(sizes), spill))
+    return judge.pair(pairs(sizes), np.full(len(sizes), spill), 10)
 
 
 def test_one_pair_with_a_tiny_trigger_is_suspicious():
@@ -171,7 +171,7 @@ def test_a_hardly_visible_change_of_many_cells_is_no_patch_for_a_pair():
     found = pairs(NATURAL | {(4, 7): 0.2})
     faint = np.full((20, 20, 1), 0.005, "float32")
     triggers = (*found.triggers[:-1], Trigger("patch", {"mask": faint, "pattern": faint}))
-    suspicion = judge.pair(dataclasses.replace(found, triggers=triggers), np.zeros(len(found.arms)))
+    suspicion = judge.pair(dataclasses.replace(found, triggers=triggers), np.zeros(len(found.arms)), 10)
     assert (suspicion.source, suspicion.target) == (4, 9)
 
 
