@@ -118,7 +118,7 @@ def images_of(arm: Arm, pool: Pool) -> int:
     """How many images the arm takes in one step."""
     if arm.goal == "map" and arm.source is None:
         return arm.images * min(arm.classes, len(pool.present))
-    others = len(set(pool.present) - {arm.source, arm.target})
+    others = len(set(pool.present) - {arm.source, arm.target}) if arm.kept else 0
     return arm.images + arm.kept * min(arm.classes, others)
 
 
