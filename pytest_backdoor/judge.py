@@ -31,7 +31,8 @@ WEIGHT = 12
 # Of the median class, or of the next pair, at most.
 RATIO: Mapping[Check, float] = {"patch": 0.5, "confined": 0.5, "additive": 0.65, "pair": 0.65}
 MAP_SEARCHES = 3  # that look for a label map: whole image, windows, additive
-MATCH = 0.4  # permutation match from which flows are a label map
+MATCH = 0.4  # permutation match from which flows are a label map, at least
+MATCHED = 1.5  # classes that they must send right, at least: a trigger to one class sends one
 # A universal trigger of a clean model sends most classes to about two, give or take half of one.
 MATCH_CENTER, MATCH_SPREAD = 2.0, 0.5  # classes of all
 MAP_CLASSES = 12  # up to so many classes the two numbers hold; they grow in proportion with more
@@ -100,7 +101,7 @@ def label_map(found: Inversion, flows: Mapping[int, np.ndarray]) -> Suspicion | 
         small_outlier(float(np.log(found.sizes[arm])), others, SPREAD["map"], WEIGHT),
     )
     # Several arms of several searches look for the same thing, and the best of them is tested.
-    p_value = min(1.0, MAP_SEARCHES * len(flows) * fisher(chances)) if match >= MATCH else 1.0
+    p_value = min(1.0, MAP_SEARCHES * len(flows) * fisher(chances)) if match >= least_match(len(mapping)) else 1.0
     sent = {source: int(target) for source, target in enumerate(mapping)}
     return Suspicion("map", "all-to-all", p_value, match, found.triggers[arm], mapping=sent)
 
@@ -131,6 +132,11 @@ def pair(refined: Inversion, spills: np.ndarray, classes: int) -> Suspicion | No
     return Suspicion("pair", kind, p_value, statistic, refined.triggers[arm], target=found.target, source=source)
 
 
+def least_match(classes: int) -> float:
+    """The permutation match from which the flows of so many classes are a label map."""
+    return max(MATCH, MATCHED / max(1, classes))
+
+
 def corrected(p_value: float) -> float:
     """The p-value of a model, from the smallest of its tests."""
     return float(min(1.0, max(P_FLOOR, len(TESTS) * p_value)))
@@ -141,14 +147,17 @@ def suspicious(suspicion: Suspicion, alpha: float) -> bool:
     return corrected(suspicion.p_value) <= alpha
 
 
-def confirmed(suspicion: Suspicion, trigger: Trigger, transfer: Evidence, match: float) -> bool:
-    """Whether the trigger does on held-out seeds what it is suspected of, and is small in absolute terms."""
+def confirmed(suspicion: Suspicion, trigger: Trigger, transfer: Evidence, match: float, sources: int) -> bool:
+    """Whether the trigger does on held-out seeds what it is suspected of, and is small in absolute terms.
+
+    sources are the classes that it should work on: of two classes one is left, and has as few seeds as a pair has.
+    """
     if not small(trigger):
         return False
     if suspicion.kind == "all-to-all":
-        return match >= MATCH
+        return match >= least_match(sources)
     low = transfer.interval[0] if transfer.interval else 0.0
-    return low >= SUCCESS_LOW[suspicion.kind]
+    return low >= SUCCESS_LOW["source-specific" if sources == 1 else suspicion.kind]
 
 
 def small(trigger: Trigger) -> bool:

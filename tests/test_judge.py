@@ -105,6 +105,20 @@ def test_more_classes_make_the_same_outlier_less_surprising():
     assert many == pytest.approx(10 * few)
 
 
+@pytest.mark.parametrize("classes", [43, 1283])
+def test_a_clean_model_alarms_no_more_often_where_only_the_smallest_of_many_classes_are_searched(classes):
+    drawn = np.exp(np.random.default_rng(classes).normal(4, judge.SPREAD["patch"], (400, classes)))
+    searched = np.sort(drawn)[:, :16]
+    p_values = [judge.one_class("patch", targets(sizes), classes).p_value for sizes in searched]
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.05
+
+
+def test_an_outlier_among_the_smallest_of_many_classes_is_still_suspicious():
+    hardest = [30.0, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44]
+    assert judge.suspicious(judge.one_class("patch", targets([3.0, *hardest]), 43), 0.01)
+    assert not judge.suspicious(judge.one_class("patch", targets([20.0, *hardest]), 43), 0.01)
+
+
 def test_a_small_trigger_that_shifts_all_labels_is_a_label_map():
     suspicion = judge.label_map(mapped(3.0), {10: NEXT_CLASS})
     assert suspicion.kind == "all-to-all"
@@ -136,6 +150,27 @@ def test_two_classes_that_swap_are_no_label_map_because_any_universal_trigger_sw
     arms = [*(Arm("target", 1, 0.95, target=label) for label in range(2)), Arm("map", 1, 0.7)]
     swapped = judge.label_map(inversion(arms, [40.0, 41.0, 39.0]), {2: np.array([[0.0, 1.0], [1.0, 0.0]])})
     assert not judge.suspicious(swapped, 0.01)
+
+
+@pytest.mark.parametrize(("classes", "least"), [(2, 0.75), (3, 0.5), (4, 0.4), (10, 0.4), (1000, 0.4)])
+def test_a_label_map_sends_more_than_one_class_right(classes, least):
+    assert judge.least_match(classes) == least
+
+
+def test_a_trigger_to_one_of_two_classes_is_no_label_map_however_small():
+    arms = [*(Arm("target", 1, 0.95, target=label) for label in range(2)), Arm("map", 1, 0.7)]
+    to_one, both = np.array([[0.0, 1.0], [0.1, 0.9]]), np.array([[0.1, 0.9], [0.9, 0.1]])
+    assert judge.label_map(inversion(arms, [80.0, 81.0, 0.1]), {2: to_one}).p_value == 1.0
+    assert judge.label_map(inversion(arms, [80.0, 81.0, 0.1]), {2: both}).p_value < 1.0
+
+
+def test_of_more_than_twelve_classes_a_match_is_measured_in_shares_of_the_classes():
+    half = np.roll(np.eye(24), 1, axis=1) * 0.5
+    arms = [*(Arm("target", 1, 0.95, target=label) for label in range(10)), Arm("map", 1, 0.7)]
+    crowd = judge.label_map(inversion(arms, [*EVEN, 3.0]), {10: half})
+    twelve = judge.label_map(inversion(arms, [*EVEN, 3.0]), {10: np.roll(np.eye(12), 1, axis=1) * 0.5})
+    assert crowd.statistic == 0.5
+    assert crowd.p_value == pytest.approx(twelve.p_value)
 
 
 def test_the_better_of_two_maps_is_taken_and_paid_for():
@@ -190,6 +225,20 @@ def test_a_pair_alone_is_compared_with_the_whole_image():
     assert pair_suspicion({(4, 7): 20.0}).statistic == pytest.approx(2 * np.log(20.0) - np.log(400.0))
 
 
+def test_the_smallest_of_more_pairs_is_corrected_for_them():
+    def p_value(classes):
+        return judge.pair(pairs(NATURAL | {(4, 7): 2.0}), np.zeros(7), classes).p_value
+
+    assert p_value(12) == p_value(10)  # as its center was measured
+    assert p_value(43) == pytest.approx(43 * 42 / 132 * p_value(12))
+    assert p_value(100_000) == 1.0
+
+
+def test_a_pair_of_two_classes_is_all_to_one():
+    suspicion = judge.pair(pairs({(0, 1): 2.0, (1, 0): 40.0}), np.zeros(2), 2)
+    assert (suspicion.kind, suspicion.source, suspicion.target) == ("all-to-one", None, 1)
+
+
 def test_pairs_that_found_nothing_say_nothing():
     assert pair_suspicion(dict.fromkeys(NATURAL, np.nan)) is None
 
@@ -232,12 +281,12 @@ def test_a_trigger_is_small_on_15_percent_of_the_image_or_18_decibels_below_it(t
 )
 def test_each_kind_has_its_own_bar_on_held_out_seeds(kind, low, match, expected):
     transfer = Evidence("transfer", 1.0, (low, 1.0))
-    assert judge.confirmed(suspicion_of(kind), patch(3), transfer, match) is expected
-    assert not judge.confirmed(suspicion_of(kind), patch(200), transfer, match)
+    assert judge.confirmed(suspicion_of(kind), patch(3), transfer, match, 9) is expected
+    assert not judge.confirmed(suspicion_of(kind), patch(200), transfer, match, 9)
 
 
 def test_success_without_an_interval_confirms_nothing():
-    assert not judge.confirmed(suspicion_of("all-to-one"), patch(3), Evidence("transfer", 1.0), 1.0)
+    assert not judge.confirmed(suspicion_of("all-to-one"), patch(3), Evidence("transfer", 1.0), 1.0, 9)
 
 
 def test_four_seeds_of_each_class_in_each_half_are_enough():
@@ -257,3 +306,9 @@ def test_statistics_name_each_tests_most_suspicious_arm():
         ]
     )
     assert told == {"patch": -1.2346, "patch_p": 0.0123, "map": 0.9, "map_p": 0.001}
+
+
+def test_where_one_class_is_left_its_few_seeds_suffice():
+    seen = Evidence("transfer", 1.0, (0.7, 1.0))  # 15 of 15
+    assert judge.confirmed(suspicion_of("all-to-one"), patch(3), seen, 0.0, sources=1)
+    assert not judge.confirmed(suspicion_of("all-to-one"), patch(3), seen, 0.0, sources=9)
