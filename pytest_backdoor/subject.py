@@ -16,8 +16,9 @@ from pytest_backdoor.scalings import Scaling
 
 BATCH = 256  # images per prediction, at most
 VALUE = 4  # bytes of a number
-BACKWARD = 3  # times the outputs of all layers that a forward and backward pass holds, roughly
+BACKWARD = 2  # times the outputs of all layers that a forward and backward pass holds, roughly
 CHANGED = 6  # times an image that its triggered copy, its mask, its pattern and their gradients take
+ANSWERED = 10  # times the classes that the loss and its gradient hold for each image
 POOLED = 0.25  # of the memory, for the images that a search draws from
 Shape = tuple[int, int, int]
 
@@ -44,7 +45,8 @@ class Subject:
     @property
     def footprint(self) -> int:
         """Bytes that one image takes in a step of a search, roughly."""
-        return VALUE * (BACKWARD * self.outputs + CHANGED * int(np.prod(self.image_shape)))
+        image = CHANGED * int(np.prod(self.image_shape))
+        return VALUE * (BACKWARD * self.outputs + image + ANSWERED * self.num_classes)
 
     @property
     def together(self) -> int:
@@ -62,15 +64,17 @@ class Subject:
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Logits of any number of images, as an array ``(n, classes)``."""
-        if not len(images):
-            return np.zeros((0, self.num_classes), "float32")
-        size = min(BATCH, self.together)
-        parts = [self.logits(images[start : start + size]) for start in range(0, len(images), size)]
-        return np.concatenate([ops.convert_to_numpy(part) for part in parts])
+        return np.concatenate([np.zeros((0, self.num_classes), "float32"), *self._answers(images)])
 
     def classes(self, images: np.ndarray) -> np.ndarray:
         """The predicted class of each image."""
-        return np.asarray(self.predict(images).argmax(-1))
+        # Part by part: the logits of all images of a model of a thousand classes may not fit memory.
+        return np.concatenate([np.zeros(0, int), *(part.argmax(-1) for part in self._answers(images))])
+
+    def _answers(self, images: np.ndarray) -> Iterator[np.ndarray]:
+        size = min(BATCH, self.together)
+        for start in range(0, len(images), size):
+            yield np.asarray(ops.convert_to_numpy(self.logits(images[start : start + size])))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

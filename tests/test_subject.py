@@ -159,8 +159,8 @@ def test_the_outputs_of_all_layers_are_counted_by_hand():
     nested = keras.Sequential([keras.Input((6, 6, 2)), model, layers.Softmax()])
     assert layer_outputs(keras.Model(nested.inputs, nested.outputs), (6, 6, 2)) == by_hand + 5
     subject = classifier(model, "m", memory=10_000).subject(AS_IS, (6, 6, 2))
-    assert subject.footprint == 4 * (3 * by_hand + 6 * 72)  # 3732 bytes
-    assert subject.together == 2
+    assert subject.footprint == 4 * (2 * by_hand + 6 * 72 + 10 * 5)  # 3264 bytes
+    assert subject.together == 3
     assert subject.pooled == 2500 // (4 * 72)
 
 
