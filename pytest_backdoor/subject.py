@@ -64,7 +64,9 @@ class Subject:
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Logits of any number of images, as an array ``(n, classes)``."""
-        return np.concatenate([np.zeros((0, self.num_classes), "float32"), *self._answers(images)])
+        if not len(images):
+            return np.zeros((0, self.num_classes), "float32")
+        return np.concatenate(list(self._answers(images)))
 
     def classes(self, images: np.ndarray) -> np.ndarray:
         """The predicted class of each image."""
