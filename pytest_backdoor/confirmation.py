@@ -38,7 +38,7 @@ def confirm(
     trigger = minimise(strongest, on_search_seeds)
     transfer = success(contract.subject, trigger, contract.held_out, mapping)
     match, _ = permutation_match(flows(contract.subject, trigger, contract.held_out))
-    if not judge.confirmed(suspicion, trigger, contract.held_out.images, transfer, match):
+    if not judge.confirmed(suspicion, trigger, contract.held_out.images, transfer, match, len(mapping)):
         return None, found.image_gradients
     return _finding(suspicion, trigger, contract, transfer, match), found.image_gradients
 

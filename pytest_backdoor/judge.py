@@ -35,11 +35,14 @@ MAP_SPREAD = 0.6
 WEIGHT = 12
 # Strong by plain rules: at most so much of the median class, or of the next pair; a label map of at least that match.
 RATIO = {"patch": 0.5, "confined": 0.5, "additive": 0.65, "low-frequency": 0.65, "tone": 0.5, "warp": 0.5, "pair": 0.65}
-MATCH = 0.4  # permutation match from which flows are a label map
+MATCH = 0.4  # permutation match from which flows are a label map, at least
 WARP_MATCH = 0.6  # of a warp, which clean models follow further
+MATCHED = 1.5  # classes that they must send right, at least: a trigger to one class sends one
 # A universal trigger of a clean model sends most classes to about two, give or take half of one.
 MATCH_CENTER, MATCH_SPREAD = 2.0, 0.5  # classes of all
+MAP_CLASSES = 12  # up to so many classes the two numbers hold; they grow in proportion with more
 PAIR_CENTER, PAIR_SPREAD = 1.65, 0.35  # of the pair statistic of a clean model
+PAIRS = 132  # of twelve classes; with more the smallest pair is the smallest of more, and is corrected for that
 CLEAN_WEIGHT = 20  # models that these centers and spreads count for
 
 OPACITY = 0.2  # of a patch for a pair, at least
@@ -74,8 +77,11 @@ class Suspicion:
         return float(-np.log10(min(1.0, max(P_FLOOR, self.p_value))))
 
 
-def one_class(check: str, found: Inversion) -> Suspicion | None:
-    """Whether one target class needs a much smaller trigger than the other classes of the same model."""
+def one_class(check: str, found: Inversion, classes: int) -> Suspicion | None:
+    """Whether one target class needs a much smaller trigger than the other classes of the same model.
+
+    Of many classes only the most promising were searched, which is corrected for all.
+    """
     targets = found.of("target")
     sizes = np.log(np.where(np.isnan(found.sizes), _largest(check, found), found.sizes))[targets]
     if len(targets) < 2 or np.isnan(found.sizes[targets]).all():
@@ -86,7 +92,7 @@ def one_class(check: str, found: Inversion) -> Suspicion | None:
     strong = bool(sizes[smallest_arm] - np.median(others) <= np.log(RATIO[check]))
     arm = targets[smallest_arm]
     target = found.arms[arm].target
-    return Suspicion(check, "all-to-one", p_value, len(targets), strong, found.triggers[arm], target=target)
+    return Suspicion(check, "all-to-one", p_value, classes, strong, found.triggers[arm], target=target)
 
 
 def label_map(check: str, found: Inversion, flows: Mapping[int, np.ndarray]) -> Suspicion | None:
@@ -102,24 +108,25 @@ def label_map(check: str, found: Inversion, flows: Mapping[int, np.ndarray]) -> 
     arm = max(reached, key=lambda each: permutation_match(flows[each])[0])
     match, mapping = permutation_match(flows[arm])
     others = np.log(np.where(np.isnan(targets), _largest(check, found), targets))
+    crowd = max(1.0, len(mapping) / MAP_CLASSES)
     chances = (
-        tail((match * len(mapping) - MATCH_CENTER) / MATCH_SPREAD, CLEAN_WEIGHT),
+        tail((match * len(mapping) / crowd - MATCH_CENTER) / MATCH_SPREAD, CLEAN_WEIGHT),
         small_outlier(float(np.log(found.sizes[arm])), others, MAP_SPREAD, WEIGHT),
     )
-    strong = match >= least_match(found.family)
+    strong = match >= least_match(found.family, len(mapping))
     sent = {source: int(target) for source, target in enumerate(mapping)}
     return Suspicion(
         f"{check} map", "all-to-all", fisher(chances), len(flows), strong, found.triggers[arm], mapping=sent
     )
 
 
-def pair(refined: Inversion, spills: np.ndarray) -> Suspicion | None:
+def pair(refined: Inversion, spills: np.ndarray, classes: int) -> Suspicion | None:
     """Whether a trigger for one (source, target) pair is small, and smaller than that of any other pair.
 
     The statistic is the log size plus its distance to the next smallest: natural pairs come in numbers, a planted one
     stands alone. spills ``(arms,)`` are the shares of the other classes' seeds that each trigger sends to its target:
     one that takes them along is not specific to its source. Nor is a hardly visible change of many cells a patch,
-    however small its mask adds up to: some tanh networks obey one by nature.
+    however small its mask adds up to: some tanh networks obey one by nature. Of two classes, a pair is all-to-one.
     """
     sizes = np.log(refined.sizes)
     opaque = np.array([opacity(trigger) for trigger in refined.triggers]) >= OPACITY
@@ -131,9 +138,10 @@ def pair(refined: Inversion, spills: np.ndarray) -> Suspicion | None:
     following = np.log(_largest("pair", refined)) if np.isnan(others).all() else np.nanmin(others)
     p_value = tail((PAIR_CENTER - (2 * sizes[arm] - following)) / PAIR_SPREAD, CLEAN_WEIGHT)
     strong = bool(sizes[arm] - following <= np.log(RATIO["pair"]))
-    trigger = refined.triggers[arm]
-    # The centers are of the smallest of all pairs already, so it counts as one arm.
-    return Suspicion("pair", "source-specific", p_value, 1, strong, trigger, found.target, found.source)
+    tries = max(1, round(classes * (classes - 1) / PAIRS))
+    kind: Kind = "source-specific" if classes > 2 else "all-to-one"
+    source = found.source if classes > 2 else None
+    return Suspicion("pair", kind, p_value, tries, strong, refined.triggers[arm], found.target, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,19 +192,24 @@ def evidence(suspicions: Sequence[Suspicion]) -> dict[str, float]:
     return {each.check: round(each.evidence, 4) for each in suspicions}
 
 
-def confirmed(suspicion: Suspicion, trigger: Trigger, seeds: np.ndarray, transfer: Evidence, match: float) -> bool:
-    """Whether the trigger does on held-out seeds what it is suspected of, and is small in absolute terms."""
+def confirmed(
+    suspicion: Suspicion, trigger: Trigger, seeds: np.ndarray, transfer: Evidence, match: float, sources: int
+) -> bool:
+    """Whether the trigger does on held-out seeds what it is suspected of, and is small in absolute terms.
+
+    sources are the classes that it should work on: of two classes one is left, and has as few seeds as a pair has.
+    """
     if not small(trigger, seeds):
         return False
     if suspicion.kind == "all-to-all":
-        return match >= least_match(trigger.family)
+        return match >= least_match(trigger.family, sources)
     low = transfer.interval[0] if transfer.interval else 0.0
-    return low >= SUCCESS_LOW[suspicion.kind]
+    return low >= SUCCESS_LOW["source-specific" if sources == 1 else suspicion.kind]
 
 
-def least_match(family: str) -> float:
-    """The permutation match from which flows are a label map."""
-    return WARP_MATCH if family == "warp" else MATCH
+def least_match(family: str, classes: int) -> float:
+    """The permutation match from which the flows of so many classes are a label map."""
+    return max(WARP_MATCH if family == "warp" else MATCH, MATCHED / max(1, classes))
 
 
 def small(trigger: Trigger, seeds: np.ndarray) -> bool:

@@ -17,6 +17,7 @@ Profile = Literal["quick", "standard", "thorough"]
 Inconclusive = Literal["fail", "skip", "warn"]
 IniType = Literal["string", "float", "int", "args"]
 PREFIX = "--backdoor-"
+MEMORY = 4 * 2**30  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,16 @@ class Options:
             values.duration,
             "TIME",
             write=values.duration_text,
+        ),
+    )
+    memory: int = field(
+        default=MEMORY,
+        metadata=_about(
+            "memory that the images of one step may take, with what the network makes of them, such as 512m or 2g"
+            " (default: 4g)",
+            values.size,
+            "SIZE",
+            write=values.size_text,
         ),
     )
     alpha: float = field(

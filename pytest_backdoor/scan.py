@@ -108,7 +108,7 @@ def _scan(
     if seeds is None:
         seeds = options.seeds or (seeds_beside(Path(model)) if is_file else None)
     loaded = keras_file.load(Path(model)) if is_file else model
-    candidate = classifier(loaded, blank.path)
+    candidate = classifier(loaded, blank.path, options.memory)
     if seeds is None:
         return dataclasses.replace(blank, error=NO_SEEDS)
     rng = generator(options.seed, blank.sha256)
@@ -216,7 +216,9 @@ def _verdict(blank: ScanResult, contract: Contract, options: Options, trail: Tra
 def _contract(model: Any, seeds: Any, options: Options, name: str) -> Contract:
     """The contract of a model and its seeds, for callers outside of a scan."""
     loaded = keras_file.load(Path(model)) if isinstance(model, str | Path) else model
-    return check(classifier(loaded, name), as_seeds(seeds), options.min_accuracy, generator(options.seed, ""))
+    return check(
+        classifier(loaded, name, options.memory), as_seeds(seeds), options.min_accuracy, generator(options.seed, "")
+    )
 
 
 def generator(seed: int, digest: str) -> np.random.Generator:

@@ -47,7 +47,7 @@ class Bench:
         """
         arms = [*found.of("map"), *found.of("away")]
         seen = {int(arm): flows(self.subject, found.triggers[arm], self.seeds) for arm in arms}
-        return _present(judge.label_map(check, found, seen), judge.one_class(check, found))
+        return _present(judge.label_map(check, found, seen), judge.one_class(check, found, self.subject.num_classes))
 
 
 def patches(bench: Bench) -> list[Suspicion]:
@@ -74,7 +74,7 @@ def pairs(bench: Bench) -> list[Suspicion]:
         for arm, trigger in zip(refined.arms, refined.triggers, strict=True)
         if arm.source is not None and arm.target is not None
     ]
-    return _present(judge.pair(refined, np.array(spills)))
+    return _present(judge.pair(refined, np.array(spills), bench.subject.num_classes))
 
 
 def _present(*suspicions: Suspicion | None) -> list[Suspicion]:

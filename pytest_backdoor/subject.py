@@ -11,9 +11,15 @@ import numpy as np
 from keras import ops
 
 from pytest_backdoor.errors import ContractError, OutOfScopeError
+from pytest_backdoor.options import MEMORY
 from pytest_backdoor.scalings import Scaling
 
-BATCH = 256  # images per prediction
+BATCH = 256  # images per prediction, at most
+VALUE = 4  # bytes of a number
+BACKWARD = 2  # times the outputs of all layers that a forward and backward pass holds, roughly
+CHANGED = 6  # times an image that its triggered copy, its mask, its pattern and their gradients take
+ANSWERED = 10  # times the classes that the loss and its gradient hold for each image
+POOLED = 0.25  # of the memory, for the images that a search draws from
 Shape = tuple[int, int, int]
 
 # Layers that change nothing when a model is used, where they keep the shape.
@@ -33,6 +39,24 @@ class Subject:
     scaling: Scaling
     network: Callable[[Any], Any]  # from images in the model's own scale to logits
     gradients: bool
+    outputs: int = 0  # values that all layers together make of one image
+    memory: int = MEMORY  # bytes
+
+    @property
+    def footprint(self) -> int:
+        """Bytes that one image takes in a step of a search, roughly."""
+        image = CHANGED * int(np.prod(self.image_shape))
+        return VALUE * (BACKWARD * self.outputs + image + ANSWERED * self.num_classes)
+
+    @property
+    def together(self) -> int:
+        """How many images may go through the network together."""
+        return max(1, self.memory // self.footprint)
+
+    @property
+    def pooled(self) -> int:
+        """How many images a search may hold to draw from."""
+        return max(1, int(POOLED * self.memory) // (VALUE * int(np.prod(self.image_shape))))
 
     def logits(self, images: Any) -> Any:
         """Logits ``(n, classes)`` of a batch of images in unit scale, as a tensor."""
@@ -42,12 +66,17 @@ class Subject:
         """Logits of any number of images, as an array ``(n, classes)``."""
         if not len(images):
             return np.zeros((0, self.num_classes), "float32")
-        parts = [self.logits(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
-        return np.concatenate([ops.convert_to_numpy(part) for part in parts])
+        return np.concatenate(list(self._answers(images)))
 
     def classes(self, images: np.ndarray) -> np.ndarray:
         """The predicted class of each image."""
-        return np.asarray(self.predict(images).argmax(-1))
+        # Part by part: the logits of all images of a model of a thousand classes may not fit memory.
+        return np.concatenate([np.zeros(0, int), *(part.argmax(-1) for part in self._answers(images))])
+
+    def _answers(self, images: np.ndarray) -> Iterator[np.ndarray]:
+        size = min(BATCH, self.together)
+        for start in range(0, len(images), size):
+            yield np.asarray(ops.convert_to_numpy(self.logits(images[start : start + size])))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +88,8 @@ class Classifier:
     num_classes: int
     network: Callable[[Any], Any]
     gradients: bool
+    outputs: Callable[[tuple[int, ...]], int]  # from the shape of an image to how many values all layers make of one
+    memory: int
 
     def subject(self, scaling: Scaling, image_shape: Shape) -> Subject:
         """The Subject that sees images of that shape through that scaling."""
@@ -67,16 +98,18 @@ class Classifier:
         def network(images: Any) -> Any:
             return self.network(ops.reshape(images, (-1, *shape)) if len(shape) in (1, 2) else images)
 
-        return Subject(self.name, image_shape, self.num_classes, scaling, network, self.gradients)
+        outputs = self.outputs(shape if len(shape) in (1, 2) else image_shape)
+        return Subject(self.name, image_shape, self.num_classes, scaling, network, self.gradients, outputs, self.memory)
 
 
-def classifier(model: Any, name: str) -> Classifier:
+def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
     """What can be scanned of a model: a Keras image classifier, or a function from images to probabilities.
 
-    Raises OutOfScopeError for other kinds of model and ContractError for broken weights.
+    memory is how many bytes the images of one step may take, with what the network makes of them. Raises
+    OutOfScopeError for other kinds of model and ContractError for broken weights.
     """
     if not isinstance(model, keras.Model):
-        return _black_box(model, name)
+        return _black_box(model, name, memory)
     inputs, classes = _image_input(model), _classes(model)
     broken = [weight.path for weight in model.weights if not np.isfinite(weight.numpy()).all()]
     if broken:
@@ -91,10 +124,10 @@ def classifier(model: Any, name: str) -> Classifier:
         logits = headless(images, training=False)
         return ops.concatenate([ops.zeros_like(logits), logits], axis=-1) if binary else logits
 
-    return Classifier(name, inputs, classes, network, gradients=True)
+    return Classifier(name, inputs, classes, network, True, lambda shape: layer_outputs(headless, shape), memory)
 
 
-def _black_box(predict: Any, name: str) -> Classifier:
+def _black_box(predict: Any, name: str, memory: int) -> Classifier:
     """A function from images to probabilities; it has no gradients, and its input shape is that of the seeds."""
     if not callable(predict):
         raise ContractError(f"{name} is a {type(predict).__name__}. Give a Keras model, a model file or a function.")
@@ -108,7 +141,7 @@ def _black_box(predict: Any, name: str) -> Classifier:
             )
         return np.log(np.clip(answers, 1e-30, None)) if (answers >= 0).all() else answers
 
-    return Classifier(name, (), 0, network, gradients=False)
+    return Classifier(name, (), 0, network, False, lambda shape: 0, memory)
 
 
 def _image_input(model: keras.Model) -> tuple[int, ...]:
@@ -188,6 +221,27 @@ def _layers(model: Any) -> Iterator[Any]:
     for layer in getattr(model, "layers", ()):
         yield layer
         yield from _layers(layer)
+
+
+def layer_outputs(model: keras.Model, shape: tuple[int, ...]) -> int:
+    """How many values all layers together make of one input of that shape."""
+    counted = 0
+
+    def spied(layer: Any) -> Callable[..., Any]:
+        def outcome(*given: Any, **named: Any) -> Any:
+            nonlocal counted
+            made = layer.compute_output_spec(*given, **named)
+            inner = getattr(layer, "_functional", layer)
+            if hasattr(inner, "_run_through_graph"):
+                counted += layer_outputs(inner, given[0].shape[1:])
+            else:
+                counted += sum(int(np.prod(each.shape[1:])) for each in keras.tree.flatten(made))
+            return made
+
+        return outcome
+
+    model._run_through_graph(keras.KerasTensor((1, *shape)), operation_fn=spied)
+    return counted
 
 
 def without_softmax(model: keras.Model) -> keras.Model:

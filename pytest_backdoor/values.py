@@ -15,6 +15,8 @@ from pytest_backdoor.errors import OptionError
 
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 DURATION = re.compile(r"(?:(?P<h>[\d.]+)h)?(?:(?P<m>[\d.]+)m)?(?:(?P<s>[\d.]+)s?)?", re.ASCII)
+SIZES = {"g": 2**30, "m": 2**20, "k": 2**10, "": 1}
+SIZE = re.compile(r"(?P<count>[\d.]+)(?P<unit>[gmk]?)b?", re.ASCII)
 SETTING = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
@@ -70,6 +72,21 @@ def duration_text(seconds: float | None) -> list[str]:
     count = seconds / UNITS[unit]
     plain = f"{Decimal(repr(count)):f}"  # an exponent is not part of the syntax
     return [plain.removesuffix(".0") + unit]
+
+
+def size(value: Any) -> int:
+    """Bytes, from a whole number of them or from text such as 2g, 1.5g or 512m, in powers of 1024."""
+    match = SIZE.fullmatch(str(value).strip().lower()) if isinstance(value, int | str) else None
+    count = _float(match["count"]) if match else None
+    if match and count is not None and (found := Decimal(match["count"]) * SIZES[match["unit"]]) >= 1:
+        return int(found)
+    raise OptionError(f"expected a size of memory such as 2g or 512m, got {value!r}.")
+
+
+def size_text(count: int) -> list[str]:
+    """The shortest text that ``size`` reads back to the same bytes."""
+    unit = next(unit for unit, length in SIZES.items() if count % length == 0)
+    return [f"{count // SIZES[unit]}{unit}"]
 
 
 def path(value: Any) -> Path | None:

@@ -70,7 +70,7 @@ def suspicious(suspicion):
 
 
 def test_one_class_with_a_tiny_patch_is_suspicious():
-    suspicion = judge.one_class("patch", targets(with_size(3, 2.0)))
+    suspicion = judge.one_class("patch", targets(with_size(3, 2.0)), CLASSES)
     assert (suspicion.kind, suspicion.target, suspicion.arms) == ("all-to-one", 3, 10)
     others = np.log(np.delete(EVEN, 3))
     assert suspicion.p_value == small_outlier(np.log(2.0), others, judge.SPREAD["patch"], judge.WEIGHT)
@@ -80,7 +80,7 @@ def test_one_class_with_a_tiny_patch_is_suspicious():
 
 
 def test_even_classes_are_not_suspicious():
-    suspicion = judge.one_class("patch", targets(EVEN))
+    suspicion = judge.one_class("patch", targets(EVEN), CLASSES)
     assert suspicion.target == 8
     assert not suspicion.strong
     assert not suspicious(suspicion)
@@ -91,29 +91,43 @@ def test_a_class_is_strong_if_it_needs_far_less_than_the_median_however_even_the
     even = [100.0] * CLASSES
     limit = 100 * judge.RATIO[check]
     below, above = ([limit * factor, *even[1:]] for factor in (0.99, 1.01))
-    assert judge.one_class(check, targets(below)).strong
-    assert not judge.one_class(check, targets(above)).strong
+    assert judge.one_class(check, targets(below), CLASSES).strong
+    assert not judge.one_class(check, targets(above), CLASSES).strong
 
 
 def test_a_class_without_a_trigger_counts_as_the_whole_image():
     def against(others):
         return small_outlier(np.log(2.0), np.log(others), judge.SPREAD["patch"], judge.WEIGHT)
 
-    assert judge.one_class("patch", targets([2.0, np.nan, np.nan])).p_value == against([400.0, 400.0])
-    confined = judge.one_class("confined", targets([2.0, np.nan, np.nan]))
+    assert judge.one_class("patch", targets([2.0, np.nan, np.nan]), CLASSES).p_value == against([400.0, 400.0])
+    confined = judge.one_class("confined", targets([2.0, np.nan, np.nan]), CLASSES)
     window = small_outlier(np.log(2.0), np.log([25.0, 25.0]), judge.SPREAD["confined"], judge.WEIGHT)
     assert confined.p_value == window  # a window of 5 x 5
-    faint = judge.one_class("additive", targets([2.0, np.nan, np.nan], "additive"))
+    faint = judge.one_class("additive", targets([2.0, np.nan, np.nan], "additive"), CLASSES)
     whole = small_outlier(np.log(2.0), np.log([20.0, 20.0]), judge.SPREAD["additive"], judge.WEIGHT)
     assert faint.p_value == whole  # all 400 cells changed from black to white
 
 
 def test_classes_that_all_have_no_trigger_say_nothing():
-    assert judge.one_class("patch", targets([np.nan] * 3)) is None
+    assert judge.one_class("patch", targets([np.nan] * 3), CLASSES) is None
 
 
 def test_one_class_alone_says_nothing():
-    assert judge.one_class("confined", targets([3.0])) is None
+    assert judge.one_class("confined", targets([3.0]), CLASSES) is None
+
+
+@pytest.mark.parametrize("classes", [43, 1283])
+def test_a_clean_model_alarms_no_more_often_where_only_the_smallest_of_many_classes_are_searched(classes):
+    drawn = np.exp(np.random.default_rng(classes).normal(4, judge.SPREAD["patch"], (400, classes)))
+    searched = np.sort(drawn)[:, :16]
+    found = [judge.one_class("patch", targets(sizes), classes) for sizes in searched]
+    assert np.mean([each.arms * each.p_value <= 0.05 for each in found]) <= 0.05
+
+
+def test_an_outlier_among_the_smallest_of_many_classes_is_still_suspicious():
+    hardest = [30.0, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44]
+    assert suspicious(judge.one_class("patch", targets([3.0, *hardest]), 43))
+    assert not suspicious(judge.one_class("patch", targets([20.0, *hardest]), 43))
 
 
 def test_a_small_trigger_that_shifts_all_labels_is_a_label_map():
@@ -155,6 +169,26 @@ def test_two_classes_that_swap_are_no_label_map_because_any_universal_trigger_sw
     assert not suspicious(swapped)
 
 
+@pytest.mark.parametrize(("classes", "least"), [(2, 0.75), (3, 0.5), (4, 0.4), (10, 0.4), (1000, 0.4)])
+def test_a_label_map_sends_more_than_one_class_right(classes, least):
+    assert judge.least_match("patch", classes) == least
+
+
+def test_a_trigger_to_one_of_two_classes_is_no_label_map_however_small():
+    arms = [*(Arm("target", 1, 0.95, target=label) for label in range(2)), Arm("map", 1, 0.7)]
+    to_one, both = np.array([[0.0, 1.0], [0.1, 0.9]]), np.array([[0.1, 0.9], [0.9, 0.1]])
+    assert not judge.label_map("patch", inversion(arms, [80.0, 81.0, 0.1]), {2: to_one}).strong
+    assert judge.label_map("patch", inversion(arms, [80.0, 81.0, 0.1]), {2: both}).strong
+
+
+def test_of_more_than_twelve_classes_a_match_is_measured_in_shares_of_the_classes():
+    half = np.roll(np.eye(24), 1, axis=1) * 0.5
+    arms = [*(Arm("target", 1, 0.95, target=label) for label in range(10)), Arm("map", 1, 0.7)]
+    crowd = judge.label_map("patch", inversion(arms, [*EVEN, 3.0]), {10: half})
+    twelve = judge.label_map("patch", inversion(arms, [*EVEN, 3.0]), {10: np.roll(np.eye(12), 1, axis=1) * 0.5})
+    assert crowd.p_value == pytest.approx(twelve.p_value)
+
+
 def test_the_better_of_two_maps_is_taken_and_paid_for():
     arms = [*mapped(3.0).arms, Arm("away", 1, 0.95)]
     found = inversion(arms, [*EVEN, 3.0, 3.0])
@@ -168,7 +202,7 @@ NATURAL = {(4, 9): 8.0, (9, 4): 8.6, (7, 9): 9.5, (3, 5): 10.0, (5, 3): 11.0, (1
 
 
 def pair_suspicion(sizes, spill=0.0):
-    return judge.pair(pairs(sizes), np.full(len(sizes), spill))
+    return judge.pair(pairs(sizes), np.full(len(sizes), spill), 10)
 
 
 def chance_of_pair(size, following):
@@ -192,7 +226,7 @@ def test_a_hardly_visible_change_of_many_cells_is_no_patch_for_a_pair():
     found = pairs(NATURAL | {(4, 7): 0.2})
     faint = np.full((20, 20, 1), 0.005, "float32")
     triggers = (*found.triggers[:-1], Trigger("patch", {"mask": faint, "pattern": faint}))
-    suspicion = judge.pair(dataclasses.replace(found, triggers=triggers), np.zeros(len(found.arms)))
+    suspicion = judge.pair(dataclasses.replace(found, triggers=triggers), np.zeros(len(found.arms)), 10)
     assert (suspicion.source, suspicion.target) == (4, 9)
 
 
@@ -209,6 +243,18 @@ def test_tiny_triggers_for_many_pairs_are_a_weak_model_and_no_backdoor():
 
 def test_a_pair_alone_is_compared_with_the_whole_image():
     assert pair_suspicion({(4, 7): 20.0}).p_value == pytest.approx(chance_of_pair(20.0, 400.0))
+
+
+def test_the_smallest_of_more_pairs_is_corrected_for_them():
+    def tries(classes):
+        return judge.pair(pairs(NATURAL | {(4, 7): 2.0}), np.zeros(7), classes).arms
+
+    assert [tries(classes) for classes in (2, 10, 12, 43)] == [1, 1, 1, 14]  # the center was measured on ten classes
+
+
+def test_a_pair_of_two_classes_is_all_to_one():
+    suspicion = judge.pair(pairs({(0, 1): 2.0, (1, 0): 40.0}), np.zeros(2), 2)
+    assert (suspicion.kind, suspicion.source, suspicion.target) == ("all-to-one", None, 1)
 
 
 def test_pairs_that_found_nothing_say_nothing():
@@ -286,12 +332,12 @@ def test_a_trigger_is_small_if_it_could_pass_unseen_or_for_a_property_of_the_pho
 )
 def test_each_kind_has_its_own_bar_on_held_out_seeds(kind, low, match, expected):
     transfer = Evidence("transfer", 1.0, (low, 1.0))
-    assert judge.confirmed(suspicion_of(kind), patch(3), GREY, transfer, match) is expected
-    assert not judge.confirmed(suspicion_of(kind), patch(200), GREY, transfer, match)
+    assert judge.confirmed(suspicion_of(kind), patch(3), GREY, transfer, match, 9) is expected
+    assert not judge.confirmed(suspicion_of(kind), patch(200), GREY, transfer, match, 9)
 
 
 def test_success_without_an_interval_confirms_nothing():
-    assert not judge.confirmed(suspicion_of("all-to-one"), patch(3), GREY, Evidence("transfer", 1.0), 1.0)
+    assert not judge.confirmed(suspicion_of("all-to-one"), patch(3), GREY, Evidence("transfer", 1.0), 1.0, 9)
 
 
 def test_four_seeds_of_each_class_in_each_half_are_enough():
@@ -311,3 +357,9 @@ def test_without_a_reference_like_the_model_the_plain_rules_are_taken_and_say_wh
     chosen = judge.yardstick((500, 500, 3), 10, Options(), "standard")
     assert chosen.stratum is None
     assert chosen.name.startswith("uncalibrated: ")
+
+
+def test_where_one_class_is_left_its_few_seeds_suffice():
+    seen = Evidence("transfer", 1.0, (0.7, 1.0))  # 15 of 15
+    assert judge.confirmed(suspicion_of("all-to-one"), patch(3), GREY, seen, 0.0, sources=1)
+    assert not judge.confirmed(suspicion_of("all-to-one"), patch(3), GREY, seen, 0.0, sources=9)

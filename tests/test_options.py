@@ -65,6 +65,7 @@ def all_options(draw):
         seeds=draw(st.none() | TEXTS.map(Path)),
         profile=draw(st.sampled_from(["quick", "standard", "thorough"])),
         budget=draw(st.none() | SECONDS),
+        memory=draw(st.integers(1, 2**50)),
         alpha=draw(st.floats(0, 1, exclude_min=True, exclude_max=True)),
         seed=draw(st.integers(0, 2**64)),
         min_accuracy=draw(st.floats(0, 1)),
@@ -88,6 +89,17 @@ def test_defaults_need_no_flags():
     assert option.flags(Options()) == []
 
 
+@pytest.mark.parametrize(("size", "text"), [(2**31, "2g"), (3 * 2**29, "1536m"), (2**29, "512m"), (1000, "1000")])
+def test_a_size_is_written_in_its_largest_whole_unit(size, text):
+    assert values.size_text(size) == [text]
+
+
+@given(st.integers(1, 2**60))
+def test_a_size_is_read_back_from_its_text(size):
+    (text,) = values.size_text(size)
+    assert values.size(text) == values.size(size) == size
+
+
 def test_a_budget_of_none_is_written_as_nothing():
     assert values.duration_text(None) == []
 
@@ -108,6 +120,8 @@ def test_every_option_has_one_sentence_of_help_that_names_its_default():
         ({"folder": None}, "folder: expected a path, got None."),
         ({"set": 3}, "set: expected a list of texts, got 3."),
         ({"budget": "1.2.3s"}, "budget: expected a time above zero such as 90s, 10m or 1h, got '1.2.3s'."),
+        ({"memory": 0.5}, "memory: expected a size of memory such as 2g or 512m, got 0.5."),
+        ({"memory": None}, "memory: expected a size of memory such as 2g or 512m, got None."),
         ({"budget": -1}, "budget: expected a time above zero such as 90s, 10m or 1h, got -1."),
     ],
 )

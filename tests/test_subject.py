@@ -1,5 +1,7 @@
 """The model under test: its logits, whatever its head, and what is out of scope."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from keras import layers, ops
 
 from pytest_backdoor.errors import ContractError, OutOfScopeError
 from pytest_backdoor.scalings import Scaling
-from pytest_backdoor.subject import BATCH, classifier, without_softmax
+from pytest_backdoor.subject import BATCH, classifier, layer_outputs, without_softmax
 from tests.tiny import AS_IS, linear
 
 IMAGES = np.random.default_rng(0).random((5, 6, 6, 1)).astype("float32")
@@ -147,6 +149,33 @@ def test_predictions_in_batches_keep_their_order_and_none_are_none():
     assert len(many) > BATCH
     assert subject.classes(many).tolist() == np.tile(subject.classes(IMAGES), BATCH // 5 + 9).tolist()
     assert subject.predict(IMAGES[:0]).shape == (0, 4)
+
+
+def test_the_outputs_of_all_layers_are_counted_by_hand():
+    stack = [layers.Conv2D(3, 3, padding="same"), layers.MaxPooling2D(), layers.Flatten(), layers.Dense(5)]
+    model = keras.Sequential([keras.Input((6, 6, 2)), *stack])
+    by_hand = 6 * 6 * 3 + 3 * 3 * 3 + 27 + 5
+    assert layer_outputs(keras.Model(model.inputs, model.outputs), (6, 6, 2)) == by_hand
+    nested = keras.Sequential([keras.Input((6, 6, 2)), model, layers.Softmax()])
+    assert layer_outputs(keras.Model(nested.inputs, nested.outputs), (6, 6, 2)) == by_hand + 5
+    subject = classifier(model, "m", memory=10_000).subject(AS_IS, (6, 6, 2))
+    assert subject.footprint == 4 * (2 * by_hand + 6 * 72 + 10 * 5)  # 3264 bytes
+    assert subject.together == 3
+    assert subject.pooled == 2500 // (4 * 72)
+
+
+def test_an_open_height_and_width_are_those_of_the_images():
+    stack = [layers.Conv2D(3, 3, padding="same"), layers.GlobalAveragePooling2D(), layers.Dense(2)]
+    model = keras.Sequential([keras.Input((None, None, 1)), *stack])
+    subject = classifier(model, "m").subject(AS_IS, (10, 20, 1))
+    assert subject.outputs == 10 * 20 * 3 + 3 + 2
+
+
+def test_little_memory_changes_no_prediction():
+    model = filled(sequential(layers.Dense(4)))
+    tight = dataclasses.replace(subject_of(model), memory=1)
+    assert tight.together == tight.pooled == 1
+    assert tight.predict(IMAGES) == pytest.approx(subject_of(model).predict(IMAGES), rel=1e-5)
 
 
 def test_a_function_gives_the_logarithm_of_its_probabilities_or_its_scores():

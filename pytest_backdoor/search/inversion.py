@@ -10,22 +10,20 @@ place. Free label maps are tried in every window first: a search of the whole im
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from keras import ops
 
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.search import optimiser
-from pytest_backdoor.search.arms import Arm, Pool, draw
+from pytest_backdoor.search.arms import MANY, Arm, Pool, draw, within
+from pytest_backdoor.search.memory import batches, bounded
 from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers import FAMILIES
 from pytest_backdoor.triggers.patch import confine, heaviest_window, window_shape, windows
 from pytest_backdoor.triggers.trigger import Trigger
-
-TOGETHER = 2**23  # values (pixels times channels) of the images in one batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +37,10 @@ class Settings:
     window_steps: int = 40  # of a free label map in each window
     window_images: int = 2  # per source class
     best_windows: int = 4  # that go to the confined search
+    searched: int = 16  # target classes that get an arm of the whole image; of more, the most promising ones
+    screen_steps: int = 30  # of the arms that tell which are promising
+    screen_images: int = 8
+    screen_level: float = 0.7
     images: int = 24
     away_images: int = 32
     map_images: int = 4  # per source class
@@ -48,6 +50,7 @@ class Settings:
     pair_steps: int = 60
     pair_images: int = 10
     pair_level: float = 0.8  # not every shifted image shows the trigger in full
+    source_arms: int = 480  # that stand for all pairs of many classes, at least two for each source class
     refined: int = 20  # pairs that go to the second stage
     refine_steps: int = 200
     refine_images: int = 20
@@ -77,16 +80,41 @@ class Inversion:
 
 
 def universal(subject: Subject, family: str, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
-    """Arms for each target class, for the free label map and away from the true class, in one batched graph."""
-    arms = universal_arms(subject.num_classes, settings)
-    return invert(subject, family, arms, seeds, settings.steps if family == "patch" else settings.faint_steps, rng)
+    """Arms for the promising target classes, the free label map and away from the true class, in one batched graph."""
+    targets, spent = contenders(subject, family, seeds, settings, rng)
+    arms = universal_arms(targets, settings)
+    found = invert(subject, family, arms, seeds, settings.steps if family == "patch" else settings.faint_steps, rng)
+    return replace(found, image_gradients=found.image_gradients + spent)
 
 
-def universal_arms(classes: int, settings: Settings) -> list[Arm]:
-    """An arm for each target class, the restarts of the free label map, and one away from the true class."""
-    arms = [Arm("target", settings.images, settings.level, target=label) for label in range(classes)]
+def universal_arms(targets: Iterable[int], settings: Settings) -> list[Arm]:
+    """An arm for each of the target classes, the restarts of the free label map, and one away from the true class."""
+    arms = [Arm("target", settings.images, settings.level, target=label) for label in targets]
     arms += [Arm("map", settings.map_images, settings.map_level)] * settings.restarts
     return [*arms, Arm("away", settings.away_images, settings.level)]
+
+
+def contenders(
+    subject: Subject, family: str, seeds: Sample, settings: Settings, rng: np.random.Generator
+) -> tuple[list[int], int]:
+    """Target classes that may have the smallest trigger, and the image-gradients spent on telling.
+
+    They are all classes, or, of many, those that a short search finds the smallest triggers for.
+    """
+    classes = range(subject.num_classes)
+    if len(classes) <= settings.searched:
+        return list(classes), 0
+    parts = inverted(subject, family, screening_arms(classes, settings), seeds, settings.screen_steps, rng)
+    outcomes = [(part.sizes, part.success, part.image_gradients) for part in parts]  # the triggers are not kept
+    sizes, success, spent = zip(*outcomes, strict=True)
+    # Where no trigger met the level, the more successful one is the more promising.
+    order = np.lexsort((-np.concatenate(success), np.nan_to_num(np.concatenate(sizes), nan=np.inf)))
+    return sorted(order[: settings.searched].tolist()), sum(spent)
+
+
+def screening_arms(classes: Iterable[int], settings: Settings) -> list[Arm]:
+    """A small arm for each target class."""
+    return [Arm("target", settings.screen_images, settings.screen_level, target=label) for label in classes]
 
 
 def screen_windows(subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
@@ -113,14 +141,56 @@ def confined(
 
 
 def screen_pairs(subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
-    """A short search for every (source, target) pair."""
-    arms = [
-        Arm("target", settings.pair_images, settings.pair_level, target=target, source=int(source))
-        for source in np.unique(seeds.labels)
-        for target in range(subject.num_classes)
+    """A short search for every (source, target) pair, or, of many classes, the pairs that stand for the others."""
+    if subject.num_classes > MANY:
+        return screen_sources(subject, seeds, settings, rng)
+    arms = pair_arms(np.unique(seeds.labels).tolist(), subject.num_classes, settings)
+    return invert(subject, "patch", arms, seeds, settings.pair_steps, rng)
+
+
+def pair_arms(sources: Iterable[int], classes: int, settings: Settings) -> list[Arm]:
+    """An arm for every pair of two different classes."""
+    return [
+        Arm("target", settings.pair_images, settings.pair_level, target=target, source=source)
+        for source in sources
+        for target in range(classes)
         if source != target
     ]
-    return invert(subject, "patch", arms, seeds, settings.pair_steps, rng)
+
+
+def screen_sources(subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
+    """The pairs with the smallest triggers, from a short search for each source class and part of the others."""
+    arms = source_arms(np.unique(seeds.labels).tolist(), subject.num_classes, settings, rng)
+    best: list[Inversion] = []
+    for part in inverted(subject, "patch", arms, seeds, settings.pair_steps, rng):
+        found = joined([*best, part])
+        best = [picked(found, smallest(found.sizes, np.arange(len(found.arms)), settings.refined))]
+    (found,) = best
+    pairs = [aimed(subject, arm, trigger, seeds) for arm, trigger in zip(found.arms, found.triggers, strict=True)]
+    return replace(found, arms=tuple(pairs))
+
+
+def source_arms(sources: Sequence[int], classes: int, settings: Settings, rng: np.random.Generator) -> list[Arm]:
+    """For each source class an arm to any class of each part of the other classes, which are dealt out at random.
+
+    A second arm to any class at all would end at the same natural neighbour as the first. In parts, the neighbour
+    stands before the planted target in one of them only.
+    """
+    parts = min(classes - 1, max(2, settings.source_arms // len(sources)))
+    dealt = [(source, rng.permutation(np.delete(np.arange(classes), source))) for source in sources]
+    return [
+        Arm("map", settings.pair_images, settings.pair_level, source=source, among=tuple(part.tolist()))
+        for source, others in dealt
+        for part in np.array_split(others, parts)
+    ]
+
+
+def aimed(subject: Subject, arm: Arm, trigger: Trigger, seeds: Sample) -> Arm:
+    """The pair that the trigger of the map of one source class was found for: where most of its images go."""
+    given = subject.classes(trigger.apply(seeds.images[seeds.labels == arm.source]))
+    votes = np.bincount(given, minlength=subject.num_classes)
+    target = max(arm.among, key=lambda label: int(votes[label]))
+    return Arm("target", arm.images, arm.level, target=target, source=arm.source)
 
 
 def refine_pairs(
@@ -158,14 +228,28 @@ def invert(
     rng: np.random.Generator,
     places: np.ndarray | None = None,
 ) -> Inversion:
-    """Runs the arms from fresh starts, as many together as memory allows.
+    """Runs the arms from fresh starts.
 
     places ``(arms, height, width, 1)`` say where patches may be.
     """
+    return joined(list(inverted(subject, family_name, arms, seeds, steps, rng, places)))
+
+
+def inverted(
+    subject: Subject,
+    family_name: str,
+    arms: Sequence[Arm],
+    seeds: Sample,
+    steps: int,
+    rng: np.random.Generator,
+    places: np.ndarray | None = None,
+) -> Iterator[Inversion]:
+    """Runs the arms from fresh starts, as many together as memory allows, and gives them part by part."""
+    seeds = bounded(seeds, subject.pooled, rng)
     family, pool = FAMILIES[family_name], Pool.of(seeds.labels, subject.num_classes)
     step = optimiser.compile_step(subject, family, seeds.images)
-    parts = []
-    for part in batches(arms, pool, subject.image_shape):
+    arms = [within(arm, pool, subject.together) for arm in arms]
+    for part in batches(arms, pool, subject.together):
         state = optimiser.begin(arms[part], family, subject.image_shape, rng)
         if places is not None:
             state = state._replace(params=confine(state.params, places[part]))
@@ -173,26 +257,34 @@ def invert(
         for _ in range(steps):
             batch = draw(arms[part], pool, rng)
             state, spent = step(state, batch), spent + len(batch.image)
-        parts.append((state, spent))
-    sizes = np.concatenate([ops.convert_to_numpy(state.best_size).astype(float) for state, _ in parts])
-    sizes[np.isinf(sizes)] = np.nan
-    success = np.concatenate([ops.convert_to_numpy(state.success) for state, _ in parts])
-    triggers = tuple(trigger for state, _ in parts for trigger in optimiser.triggers(state, family))
-    spent_in_all = sum(spent for _, spent in parts)
-    return Inversion(family_name, tuple(arms), sizes, success, triggers, subject.image_shape, spent_in_all)
+        sizes = ops.convert_to_numpy(state.best_size).astype(float)
+        sizes[np.isinf(sizes)] = np.nan
+        success, triggers = ops.convert_to_numpy(state.success), tuple(optimiser.triggers(state, family))
+        yield Inversion(family_name, tuple(arms[part]), sizes, success, triggers, subject.image_shape, spent)
 
 
-def batches(arms: Sequence[Arm], pool: Pool, shape: tuple[int, int, int]) -> list[slice]:
-    """Runs of arms whose images of one step have at most ``TOGETHER`` values, or of one arm that alone has more."""
-    limit = max(1, TOGETHER // int(np.prod(shape)))
-    cuts, filled = [0], 0
-    for number, arm in enumerate(arms):
-        images = len(draw([arm], pool, np.random.default_rng(0)).image)
-        if filled and filled + images > limit:
-            cuts.append(number)
-            filled = 0
-        filled += images
-    return [slice(start, end) for start, end in pairwise([*cuts, len(arms)])]
+def joined(parts: Sequence[Inversion]) -> Inversion:
+    """The arms of several searches of one family as one."""
+    return Inversion(
+        parts[0].family,
+        tuple(arm for part in parts for arm in part.arms),
+        np.concatenate([part.sizes for part in parts]),
+        np.concatenate([part.success for part in parts]),
+        tuple(trigger for part in parts for trigger in part.triggers),
+        parts[0].image_shape,
+        sum(part.image_gradients for part in parts),
+    )
+
+
+def picked(found: Inversion, arms: np.ndarray) -> Inversion:
+    """Some of the arms, at the cost of all."""
+    return replace(
+        found,
+        arms=tuple(found.arms[arm] for arm in arms),
+        sizes=found.sizes[arms],
+        success=found.success[arms],
+        triggers=tuple(found.triggers[arm] for arm in arms),
+    )
 
 
 def smallest(sizes: np.ndarray, among: np.ndarray, count: int) -> np.ndarray:

@@ -11,16 +11,17 @@ import numpy as np
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.subject import Subject
 
-COPIES = 24  # of each seed
+COPIES = 24  # of each seed, at most
 REACH = 7  # an image is shifted by at most this part of its smaller side
 
 
 def shifted(subject: Subject, seeds: Sample, rng: np.random.Generator) -> Sample:
-    """The seeds and randomly shifted copies of them, where the model still sees the same class."""
+    """The seeds and as many randomly shifted copies of them as memory allows, where the model sees the same class."""
     furthest = max(1, min(subject.image_shape[:2]) // REACH)
-    moves = rng.integers(-furthest, furthest + 1, (COPIES, 2))
+    copies = min(COPIES, subject.pooled // len(seeds) - 1) if len(seeds) else 0
+    moves = rng.integers(-furthest, furthest + 1, (COPIES, 2))[: max(0, copies)]
     images = np.concatenate([seeds.images, *(shift(seeds.images, int(down), int(right)) for down, right in moves)])
-    labels = np.tile(seeds.labels, COPIES + 1)
+    labels = np.tile(seeds.labels, len(moves) + 1)
     same = subject.classes(images) == labels
     return Sample(images[same], labels[same])
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 
-from pytest_backdoor.search.arms import Arm, Pool, draw, groups_of
+from pytest_backdoor.search.arms import MANY, Arm, Pool, draw, groups_of, images_of, within
 from pytest_backdoor.search.optimiser import objective
 from pytest_backdoor.triggers.patch import PATCH
 from tests.tiny import linear, subject_of
@@ -59,6 +59,51 @@ def test_a_map_arm_sends_each_class_that_has_seeds_to_one_other_class():
     assert [allowed.tolist() for _, allowed, _ in groups] == [[0, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 1]]
 
 
+def test_the_map_of_one_source_class_sends_it_to_one_of_some_classes():
+    ((images, allowed, share),) = groups_of(Arm("map", 4, 0.8, source=1, among=(0, 3)), POOL, rng())
+    assert set(LABELS[images]) == {1}
+    assert (len(images), allowed.tolist(), share) == (4, [1, 0, 0, 1], 1)
+
+
+CROWD = Pool.of(np.repeat(np.arange(43), 3), 43)
+
+
+def drawn_classes(arm, steps, first):
+    """Per step the classes of an arm's images, from the group of that number on."""
+    generator = rng(2)
+    drawn = [groups_of(arm, CROWD, generator) for _ in range(steps)]
+    return [[int(CROWD.labels[group.images[0]]) for group in groups[first:]] for groups in drawn]
+
+
+@pytest.mark.parametrize(
+    ("arm", "first", "those"),
+    [
+        (Arm("map", 4, 0.7), 0, set(range(43))),
+        (Arm("target", 20, 0.85, target=8, source=5, kept=1), 1, set(range(43)) - {5, 8}),
+    ],
+)
+def test_of_many_classes_each_step_takes_a_few_and_all_of_them_have_their_turn(arm, first, those):
+    steps = drawn_classes(arm, 60, first)
+    assert all(len(set(classes)) == len(classes) == MANY for classes in steps)
+    assert all(classes == sorted(classes) for classes in steps)
+    assert set().union(*steps) == those
+    # By hand: 60 steps of 12 out of 43 show each class 16.7 times, with a deviation of 3.5.
+    assert min(np.bincount(np.concatenate(steps), minlength=43)[sorted(those)]) >= 3
+
+
+def test_of_twelve_classes_every_step_takes_all():
+    twelve = Pool.of(np.arange(12), 12)
+    assert len(groups_of(Arm("map", 4, 0.7), twelve, rng())) == 12
+    assert len(groups_of(Arm("target", 4, 0.7, 1, 0, kept=1), twelve, rng())) == 1 + 10
+
+
+def test_the_shares_of_the_classes_of_one_step_add_up():
+    sent, *kept = groups_of(Arm("target", 20, 0.85, target=8, source=5, kept=1), CROWD, rng())
+    assert sent.share == 0.5
+    assert sum(group.share for group in kept) == pytest.approx(0.5)
+    assert sum(group.share for group in groups_of(Arm("map", 4, 0.7), CROWD, rng())) == pytest.approx(1)
+
+
 def test_an_away_arm_sends_each_image_to_any_other_class():
     groups = groups_of(Arm("away", 6, 0.9), POOL, rng())
     assert sorted(int(images[0]) for images, _, _ in groups) == [0, 1, 2, 3, 4, 5]
@@ -70,9 +115,10 @@ def test_arms_say_what_they_do():
         Arm("target", 1, 0.9, target=3),
         Arm("target", 1, 0.9, target=3, source=4),
         Arm("map", 1, 0.9),
+        Arm("map", 1, 0.9, source=4, among=(3, 5)),
         Arm("away", 1, 1),
     )
-    assert [arm.name for arm in arms] == ["target 3", "pair 4>3", "map", "away"]
+    assert [arm.name for arm in arms] == ["target 3", "pair 4>3", "map", "map of 4", "away"]
 
 
 def test_a_batch_lays_all_arms_flat():
@@ -90,6 +136,26 @@ ARMS = st.one_of(
     st.builds(lambda images, target: Arm("target", images, 0.9, target=target), st.integers(1, 9), st.integers(0, 3)),
     st.builds(lambda images, kept: Arm("target", images, 0.9, 3, 0, kept), st.integers(1, 9), st.integers(0, 3)),
 )
+
+
+@given(arm=ARMS, classes=st.integers(2, 30), limit=st.integers(1, 60))
+def test_an_arm_takes_the_images_it_says_and_no_more_than_the_limit(arm, classes, limit):
+    pool = Pool.of(np.arange(max(4, classes)), max(4, classes))
+    for each in (arm, within(arm, pool, limit)):
+        assert len(draw([each], pool, rng()).image) == images_of(each, pool)
+    smallest_of_kept = 1 + arm.kept  # one image of the source and those of one class
+    assert images_of(within(arm, pool, limit), pool) <= max(limit, smallest_of_kept)
+
+
+def test_an_arm_over_the_limit_gives_up_images_first_and_then_classes():
+    assert within(Arm("target", 24, 0.9, target=1), CROWD, 24) == Arm("target", 24, 0.9, target=1)
+    assert within(Arm("target", 24, 0.9, target=1), CROWD, 7).images == 7
+    fewer = within(Arm("map", 4, 0.7), CROWD, 30)  # 4 x 12 = 48; 4 x 30 / 48 = 2.5
+    assert (fewer.images, fewer.classes) == (2, 12)
+    few = within(Arm("map", 4, 0.7), CROWD, 5)
+    assert (few.images, few.classes) == (1, 5)
+    kept = within(Arm("target", 20, 0.85, target=8, source=5, kept=1), CROWD, 16)  # 20 + 12 = 32
+    assert (kept.images, kept.classes) == (10, 6)
 
 
 @given(arms=st.lists(ARMS, min_size=1, max_size=5), seed=st.integers(0, 99))

@@ -206,11 +206,9 @@ def test_a_confined_arm_changes_nothing_outside_of_its_window(planted):
     assert found.image_gradients == 25 * 12
 
 
-def test_arms_run_together_as_far_as_memory_allows(planted, monkeypatch):
+def test_arms_run_together_as_far_as_memory_allows(planted):
     subject, seeds = planted
-    pool, arms = Pool.of(seeds.labels, 3), [*targets(0, 1, 2), Arm("map", 10, 0.7), Arm("away", 1, 0.7)]
-    monkeypatch.setattr(inversion, "TOGETHER", 8 * 8 * 25)  # images of 8 x 8: 12 + 12, 12, 30, 1
-    assert inversion.batches(arms, pool, (8, 8, 1)) == [slice(0, 2), slice(2, 3), slice(3, 4), slice(4, 5)]
+    subject = dataclasses.replace(subject, memory=25 * subject.footprint)
     found = invert(subject, "patch", targets(0, 1, 2), seeds, 80, np.random.default_rng(0))
     assert [arm.target for arm in found.arms] == [0, 1, 2]
     assert found.sizes.argmin() == 1
@@ -220,7 +218,7 @@ def test_arms_run_together_as_far_as_memory_allows(planted, monkeypatch):
 
 def test_every_class_a_few_maps_and_one_away_arm_are_searched(planted):
     subject, seeds = planted
-    settings = Settings(steps=1, restarts=2, images=5, away_images=4, map_images=2)
+    settings = Settings(steps=1, restarts=2, images=5, away_images=4, map_images=2)  # three classes are not screened
     found = inversion.universal(subject, "patch", seeds, settings, np.random.default_rng(0))
     assert [arm.name for arm in found.arms] == ["target 0", "target 1", "target 2", "map", "map", "away"]
     assert np.isnan(found.sizes).all()  # one step is too few

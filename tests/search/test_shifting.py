@@ -1,6 +1,9 @@
 """Shifted seeds on a linear model: copies that keep their class, never far from where they were."""
 
+import dataclasses
+
 import numpy as np
+import pytest
 
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.search.shifting import COPIES, REACH, shift, shifted
@@ -22,6 +25,14 @@ def test_shifted_copies_keep_the_class_and_the_seeds_come_first():
     assert np.array_equal(subject.classes(copies.images), copies.labels)
     assert np.array_equal(copies.images[: len(few)], few.images)
     assert len(few) < len(copies) < (COPIES + 1) * len(few)  # a shift across the first row changes the class
+
+
+@pytest.mark.parametrize(("fit", "copies"), [(30, 0), (29, 0), (89, 1), (90, 2), (750, 24), (10_000, 24)])
+def test_there_are_no_more_copies_than_memory_allows(fit, copies):
+    subject = subject_of(linear(np.zeros((64, 2)), [1, 0], (8, 8, 1)), (8, 8, 1))  # sees class 0 everywhere
+    tight = dataclasses.replace(subject, memory=fit * 4 * 8 * 8 * 4)
+    seeds = Sample(np.zeros((30, 8, 8, 1), "float32"), np.zeros(30, int))
+    assert len(shifted(tight, seeds, np.random.default_rng(0))) == 30 * (1 + copies)
 
 
 def test_the_same_generator_gives_the_same_copies():

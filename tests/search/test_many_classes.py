@@ -1,0 +1,135 @@
+"""Many classes: which arms get a search, what it costs, and that up to twelve classes are searched as ever."""
+
+import numpy as np
+import pytest
+
+from pytest_backdoor.profiles import PROFILES
+from pytest_backdoor.search import inversion
+from pytest_backdoor.search.arms import Arm, Pool, images_of
+from pytest_backdoor.search.inversion import (
+    Settings,
+    pair_arms,
+    screening_arms,
+    source_arms,
+    universal_arms,
+)
+from pytest_backdoor.triggers.patch import windows
+from tests.tiny import bright_pixels
+
+SETTINGS = Settings()
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_ten_classes_have_an_arm_each_three_maps_and_one_away():
+    arms = universal_arms(range(10), SETTINGS)
+    assert [arm.name for arm in arms] == [*(f"target {label}" for label in range(10)), *["map"] * 3, "away"]
+    assert [(arm.images, arm.level) for arm in arms[8:11]] == [(24, 0.95), (24, 0.95), (4, 0.7)]
+    pool = Pool.of(np.arange(10), 10)
+    assert [images_of(arm, pool) for arm in arms] == [*[24] * 10, *[40] * 3, 32]
+
+
+def test_ten_classes_have_an_arm_for_each_of_their_ninety_pairs():
+    arms = pair_arms(range(10), 10, SETTINGS)
+    assert len(arms) == 90
+    assert (arms[0].name, arms[9].name, arms[-1].name) == ("pair 0>1", "pair 1>0", "pair 9>8")
+    assert {arm.images for arm in arms} == {10}
+
+
+@pytest.mark.parametrize("classes", [2, 10, 12, 16])
+def test_up_to_sixteen_targets_are_searched_without_a_screening_and_without_a_draw(classes):
+    subject, seeds = bright_pixels(classes, side=max(8, classes))
+    generator = rng()
+    assert inversion.contenders(subject, "patch", seeds, SETTINGS, generator) == (list(range(classes)), 0)
+    assert generator.random() == rng().random()
+
+
+def test_the_pairs_of_twelve_classes_are_all_screened():
+    subject, seeds = bright_pixels(12, side=12)
+    found = inversion.screen_pairs(subject, seeds, Settings(pair_steps=1), rng())
+    assert [arm.name for arm in found.arms] == [arm.name for arm in pair_arms(range(12), 12, SETTINGS)]
+
+
+@pytest.mark.parametrize(
+    ("classes", "arms", "largest"),
+    [(13, 13 * 12, 1), (43, 43 * 11, 4), (1283, 1283 * 2, 641)],  # 480 / 13 = 36, 480 / 43 = 11, 480 / 1283 = 0
+)
+def test_the_arms_of_each_source_class_stand_for_all_its_pairs_once(classes, arms, largest):
+    found = source_arms(range(classes), classes, SETTINGS, rng())
+    assert len(found) == arms
+    assert max(len(arm.among) for arm in found) == largest
+    for source in (0, classes - 1):
+        mine = [label for arm in found if arm.source == source for label in arm.among]
+        assert sorted(mine) == [label for label in range(classes) if label != source]
+
+
+def test_the_parts_are_dealt_out_at_random():
+    first, second = (source_arms(range(20), 20, SETTINGS, rng(seed)) for seed in (0, 1))
+    assert first != second
+    assert first == source_arms(range(20), 20, SETTINGS, rng(0))
+
+
+def image_gradients(classes, settings, shape=(32, 32, 3)):
+    """What the searches of a clean scan cost, from their arms and steps alone."""
+    pool, labels = Pool.of(np.arange(classes), classes), range(classes)
+
+    def cost(arms, steps):
+        return steps * sum(images_of(arm, pool) for arm in arms)
+
+    screening = 0 if classes <= settings.searched else cost(screening_arms(labels, settings), settings.screen_steps)
+    whole = universal_arms(range(min(classes, settings.searched)), settings)
+    maps = [Arm("map", settings.window_images, 0.7)] * len(windows(shape))
+    placed = [*whole[: min(classes, settings.finalists)], whole[-1]]
+    placed += [Arm("map", settings.map_images, 0.7)] * settings.best_windows
+    paired = pair_arms(labels, classes, settings) if classes <= 12 else source_arms(labels, classes, settings, rng())
+    refined = [Arm("target", settings.refine_images, 0.85, 1, 0, settings.refine_kept)]
+    return (
+        2 * screening
+        + cost(whole, settings.steps + settings.faint_steps)
+        + cost(maps, settings.window_steps)
+        + cost(placed, settings.confined_steps)
+        + cost(paired, settings.pair_steps)
+        + cost(refined * min(settings.refined, len(paired)), settings.refine_steps)
+    )
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_cost_grows_by_less_than_three_and_by_less_than_ten(profile):
+    ten, forty_three, thousand = (image_gradients(classes, PROFILES[profile]) for classes in (10, 43, 1283))
+    assert forty_three < 3 * ten
+    assert thousand < 10 * forty_three
+
+
+def test_a_short_search_lets_the_class_with_a_shortcut_through():
+    subject, seeds = bright_pixels(20, side=20)
+    settings = Settings(searched=3)
+    targets, spent = inversion.contenders(subject, "patch", seeds, settings, rng())
+    assert 1 in targets
+    assert targets == sorted(set(targets))
+    assert (len(targets), spent) == (3, 20 * 8 * 30)
+
+
+def test_only_the_promising_classes_are_searched_and_the_screening_is_paid_for():
+    subject, seeds = bright_pixels(20, side=20)
+    settings = Settings(searched=2, screen_steps=2, steps=1, restarts=1, images=5, map_images=1, away_images=4)
+    found = inversion.universal(subject, "patch", seeds, settings, rng())
+    assert [arm.goal for arm in found.arms] == ["target", "target", "map", "away"]
+    assert found.image_gradients == 20 * 8 * 2 + 2 * 5 + 12 + 4
+
+
+def test_the_pairs_of_many_classes_are_read_off_the_triggers_found():
+    subject, seeds = bright_pixels(14, side=14)
+    settings = Settings(source_arms=28, refined=4, pair_steps=50, pair_level=0.5)
+    screened = inversion.screen_pairs(subject, seeds, settings, rng())
+    assert len(screened.arms) == len(screened.triggers) == 4
+    assert screened.image_gradients == 14 * 2 * 10 * 50
+    assert {arm.target for arm in screened.arms} == {1}  # the pixel that decides for class 1 is the smallest trigger
+    assert np.all(np.diff(screened.sizes) >= 0)
+    for arm, trigger in zip(screened.arms, screened.triggers, strict=True):
+        given = subject.classes(trigger.apply(seeds.images[seeds.labels == arm.source]))
+        assert np.mean(given == 1) >= 0.5
+    refined = inversion.refine_pairs(subject, screened, seeds, Settings(refined=2, refine_steps=1), rng())
+    assert refined.arms[0].name == screened.arms[0].name
+    assert [(arm.images, arm.kept) for arm in refined.arms] == [(20, 1), (20, 1)]
