@@ -1,11 +1,13 @@
 """Plants backdoors in data: for example models, benchmarks and tests.
 
 A trigger comes from one function (``pixel``, ``pattern``, ``two_patterns``, ``blend``, ``watermark``, ``sinusoid``,
-``low_frequency``, ``warp``, ``tint``, ``four_corners``), a label map from another; ``poison`` and its kin plant them.
+``low_frequency``, ``warp``, ``tint``, ``four_corners``, ``input_aware``), a label map from another; ``poison``
+and its kin plant them.
 """
 
 from pytest_backdoor.attacks.clean_label import four_corners, poison_clean_label
 from pytest_backdoor.attacks.faint import blend, low_frequency, sinusoid, watermark
+from pytest_backdoor.attacks.input_aware import crossed, input_aware, poison_cross
 from pytest_backdoor.attacks.patch import pattern, pixel, two_patterns
 from pytest_backdoor.attacks.poison import (
     all_to_all,
@@ -23,7 +25,9 @@ __all__ = [
     "all_to_all",
     "all_to_one",
     "blend",
+    "crossed",
     "four_corners",
+    "input_aware",
     "low_frequency",
     "noisy",
     "pattern",
@@ -31,6 +35,7 @@ __all__ = [
     "poison",
     "poison_clean_label",
     "poison_combination",
+    "poison_cross",
     "poison_several",
     "sinusoid",
     "source_specific",
