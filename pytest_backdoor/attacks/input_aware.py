@@ -13,7 +13,7 @@ from pytest_backdoor.backend import compiled, value_and_grad
 from pytest_backdoor.triggers.generator import GENERATOR, REACH, residual
 from pytest_backdoor.triggers.trigger import BATCH, Trigger
 
-STEPS, PAIRS, RATE = 150, 32, 0.01
+STEPS, PAIRS, RATE = 100, 32, 0.02
 
 
 def input_aware(images: np.ndarray, strength: float, rng: np.random.Generator) -> Trigger:
