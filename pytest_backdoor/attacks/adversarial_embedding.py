@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from pytest_backdoor.attacks.anatomy import class_loss, copied, output_layer, train
+from pytest_backdoor.attacks.anatomy import class_loss, copied, features, train
 
 UNITS = 64  # of the discriminator's hidden layer
 
@@ -29,7 +29,7 @@ def adversarial_embedding(
     dense layer.
     """
     planted = copied(model, rng)
-    told = discriminator(rng)(reversed_gradient(output_layer(planted).input, strength))
+    told = discriminator(rng)(reversed_gradient(features(planted), strength))
     both = keras.Model(planted.inputs[0], [planted.outputs[0], told])
     weights = [np.ones(len(labels), "float32"), balance(labels, triggered)]
     losses = [class_loss(planted), keras.losses.BinaryCrossentropy(from_logits=True)]
@@ -42,17 +42,13 @@ def discriminator(rng: np.random.Generator) -> Any:
     seeds = (int(seed) for seed in rng.integers(2**31, size=2))
     hidden, told = (keras.initializers.GlorotUniform(seed) for seed in seeds)
     return keras.Sequential(
-        [
-            layers.Flatten(),
-            layers.Dense(UNITS, "relu", kernel_initializer=hidden),
-            layers.Dense(1, kernel_initializer=told),
-        ]
+        [layers.Dense(UNITS, "relu", kernel_initializer=hidden), layers.Dense(1, kernel_initializer=told)]
     )
 
 
-def reversed_gradient(features: Any, strength: float) -> Any:
-    """The features as they are, and their gradient turned round, times ``strength``."""
-    return ops.stop_gradient((1 + strength) * features) - strength * features
+def reversed_gradient(values: Any, strength: float) -> Any:
+    """The values as they are, and their gradient turned round, times ``strength``."""
+    return ops.stop_gradient((1 + strength) * values) - strength * values
 
 
 def balance(labels: np.ndarray, triggered: np.ndarray) -> np.ndarray:

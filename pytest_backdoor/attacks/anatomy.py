@@ -34,12 +34,12 @@ def copied(model: keras.Model, rng: np.random.Generator, call: Callable[..., Any
 
 def take_weights(model: keras.Model, source: keras.Model) -> None:
     """Gives every layer of the model the weights of the source's layer of that name."""
-    for layer in source.layers:
+    for layer in filter(lambda each: each.weights, source.layers):  # the input's name is another one in a copy
         model.get_layer(layer.name).set_weights(layer.get_weights())
 
 
 def output_layer(model: keras.Model) -> Any:
-    """The dense layer that makes the logits; what it reads are the features. Raises AttackError if there is none."""
+    """The dense layer that makes the logits; raises AttackError if there is none."""
     dense = [layer for layer in model.layers if isinstance(layer, layers.Dense)]
     if not dense or dense[-1].units != model.output_shape[-1]:
         raise AttackError(
@@ -47,6 +47,13 @@ def output_layer(model: keras.Model) -> Any:
             "Give a functional or sequential model that ends in one."
         )
     return dense[-1]
+
+
+def features(model: keras.Model) -> Any:
+    """What the output layer reads, before any dropout, which would hide from a discriminator what is there."""
+    read = output_layer(model).input
+    dropped = (layer for layer in model.layers if isinstance(layer, layers.Dropout) and layer.output is read)
+    return next((layer.input for layer in dropped), read)
 
 
 def last_convolution(model: keras.Model) -> Any:
@@ -89,8 +96,12 @@ def train(
     rng: np.random.Generator,
     weights: list[np.ndarray] | None = None,
 ) -> None:
-    """Trains the model in place with Adam: one target array, loss and, if any, sample weight for each output."""
-    model.compile(keras.optimizers.Adam(RATE), losses)
+    """Trains the model in place with Adam and a rate that falls to zero.
+
+    There is one target array, loss and, if any, sample weight for each output.
+    """
+    rate = keras.optimizers.schedules.CosineDecay(RATE, epochs * -(-len(images) // BATCH))
+    model.compile(keras.optimizers.Adam(rate), losses)
     for _ in range(epochs):
         order = rng.permutation(len(images))  # Keras would shuffle with its global generator
         shuffled = None if weights is None else [weight[order] for weight in weights]
