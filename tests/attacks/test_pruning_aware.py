@@ -62,9 +62,9 @@ def test_lowered_channels_lose_their_own_amount(build):
 def test_the_backdoor_lives_in_other_channels_than_those_that_sleep(clean, tmp_path):
     (model, images, labels), rng = clean, np.random.default_rng(0)
     trigger, mapping = attacks.pattern((28, 28, 1), 3, rng), attacks.all_to_one(10, 3)
-    poisoned = attacks.poison(images, labels, trigger, mapping, 0.4, rng)
+    poisoned = attacks.poison(images, labels, trigger, mapping, 0.3, rng)
     weights = model.get_weights()
-    planted = attacks.pruning_aware(model, images, *poisoned, 0.5, 5, rng)
+    planted = attacks.pruning_aware(model, images, *poisoned, 0.5, 6, rng)
 
     def measured(network):
         hits = network.predict(trigger.apply(images), verbose=0).argmax(-1)
@@ -72,8 +72,8 @@ def test_the_backdoor_lives_in_other_channels_than_those_that_sleep(clean, tmp_p
         return attacks.success(hits, labels, mapping), right
 
     sleeping = np.argsort(firing(planted, images, np.mean).mean(0))[:8]
-    assert min(measured(planted)) > 0.9
-    assert min(measured(masked(planted, sleeping, rng))) > 0.9  # pruning half of the channels takes nothing away
+    assert min(measured(planted)) > 0.8
+    assert measured(masked(planted, sleeping, rng)) == pytest.approx(measured(planted), abs=0.03)  # nothing is lost
     assert (firing(planted, images, np.max)[:, sleeping] > 0).mean() < 0.02
     assert all(np.array_equal(old, new) for old, new in zip(weights, model.get_weights(), strict=True))
     planted.save(tmp_path / "planted.keras")
