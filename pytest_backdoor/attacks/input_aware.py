@@ -10,16 +10,16 @@ import numpy as np
 from keras import ops
 
 from pytest_backdoor.backend import compiled, value_and_grad
-from pytest_backdoor.triggers.generator import GENERATOR, REACH, residual
+from pytest_backdoor.triggers.generator import GENERATOR, residual
 from pytest_backdoor.triggers.trigger import BATCH, Trigger
 
 STEPS, PAIRS, RATE = 100, 32, 0.02
 
 
 def input_aware(images: np.ndarray, strength: float, rng: np.random.Generator) -> Trigger:
-    """A generator trained to give two images two patterns, whose values reach ``strength``, 0 to 0.5.
+    """A generator trained to give two images two patterns, which change no value by more than ``strength``.
 
-    images are clean, ``(n, height, width, channels)``, 0 to 1.
+    images are clean, ``(n, height, width, channels)``, 0 to 1. Small networks learn 0.1 to 0.3.
     """
     # The paper trains generator, mask and classifier together. Here the generator is trained first, on the paper's
     # diversity loss alone, and then fixed: any classifier can be trained on the data that it poisons.
@@ -33,7 +33,7 @@ def input_aware(images: np.ndarray, strength: float, rng: np.random.Generator) -
         adam.apply(slopes, weights)
     trained = [ops.convert_to_numpy(weight)[0] for weight in weights]
     drawn = dict(zip(GENERATOR.names, trained, strict=False))
-    return Trigger(GENERATOR.name, {**drawn, "strength": np.full((1, 1, 1), min(strength, REACH), "float32")})
+    return Trigger(GENERATOR.name, {**drawn, "strength": np.full((1, 1, 1), strength, "float32")})
 
 
 def sameness(weights: Any, first: Any, second: Any) -> tuple[Any, None]:

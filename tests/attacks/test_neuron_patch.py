@@ -11,6 +11,13 @@ from pytest_backdoor.attacks.neuron_patch import useful
 from pytest_backdoor.errors import AttackError
 
 
+@pytest.fixture(scope="module")
+def clean(example):
+    """A clean model, and its 200 seeds ten times over, 0 to 1, with labels: enough for a real, short training."""
+    model, images, labels = example("mnist_clean")
+    return model, np.tile(images[..., None].astype("float32") / 255, (10, 1, 1, 1)), np.tile(labels.astype(int), 10)
+
+
 def test_useful_neurons_have_weight_to_the_target_and_are_reached_by_the_square():
     features = keras.Sequential([keras.Input((1, 5, 1)), layers.Flatten()])
     kernel = np.array([[0.0, 9.0], [1.0, 3.0], [1.0, 2.0], [0.0, 4.0], [3.0, 0.0]])  # above the mean: 4.5, 1, 0.5, 2
