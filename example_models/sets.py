@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
-from example_models.recipes import Recipe
+from example_models.planting import MODEL_ATTACKS
+from example_models.recipes import CLASSES, Recipe
 
 _NETWORKS = (
     *(("mnist", network) for network in ("lenet5", "cnn", "vgg", "resnet", "lenet5", "cnn")),
@@ -81,6 +82,13 @@ _KINDS = (
     ("warp", "all-to-all"),
     ("combination", "all-to-one"),
     ("several", "all-to-one"),
+    ("clean-label", "all-to-one"),
+    ("input-aware", "all-to-one"),
+    ("adaptive-blend", "all-to-one"),
+    ("adaptive-patch", "all-to-one"),
+    ("neuron", "all-to-one"),
+    ("pruning-aware", "all-to-one"),
+    ("embedding", "all-to-one"),
 )
 # The small networks come up more often: a scan of a residual network takes as long as that of eight of them.
 _SMALL_SETS = ("cnn", "lenet5", "allconv", "vgg", "lenet1", "mlp", "cnn", "resnet", "lenet5", "lenet1", "separable")
@@ -91,6 +99,7 @@ _SETS = {
     "gtsrb": _SMALL_SETS[5:] + _SMALL_SETS[:5],
 }
 _TRAININGS = ("plain", "augmented", "plain", "noisy", "long", "plain", "imbalanced", "short", "adversarial", "border")
+_RECTIFIED = ("lenet1", "cnn", "vgg", "resnet")  # convolutions with ReLU
 _LIGHT = ("lenet1", "lenet5", "cnn", "allconv", "mlp")
 
 
@@ -131,20 +140,23 @@ def clean_models(name: str, each: int, first_seed: int) -> Iterator[Recipe]:
 def backdoored_models(name: str, sets: tuple[str, ...], first_seed: int) -> Iterator[Recipe]:
     """One model of each attack on each data set."""
     for index, ((attack, kind), (turn, data)) in enumerate(product(_KINDS, enumerate(sets))):
-        networks, classes = _SETS[data], Recipe("", data, "").classes
+        networks, classes = _SETS[data], CLASSES[data]
+        network = networks[(index // len(sets) + turn) % len(networks)]
+        if attack == "pruning-aware" and network not in _RECTIFIED:
+            network = "cnn"
         target = (7 * index + 3) % classes if kind != "all-to-all" else None
         source = (target + 1 + index % (classes - 1)) % classes if target is not None else None
         yield Recipe(
             f"{name}_b{index:03}_{data}_{attack}_{kind.replace('-', '_')}",
             data,
-            networks[(index // len(sets) + turn) % len(networks)],
+            network,
             attack,
             kind,
             source if kind == "source-specific" else None,
             target,
             _SHARES[kind],
             seed=first_seed + index,
-            scale=255 if index % 3 == 0 else 1,
+            scale=255 if index % 3 == 0 and attack not in MODEL_ATTACKS else 1,
             softmax=index % 4 < 2,
             patience=1 if kind == "all-to-one" and attack != "warp" else 2,
         )

@@ -6,17 +6,14 @@ import argparse
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from example_models import tables
 from example_models.build import pick
 from example_models.data import load
 from example_models.peers import anomaly_index
-from example_models.recipes import Recipe
 from example_models.training import bordered
 from pytest_backdoor.contract import Contract, check
 from pytest_backdoor.loading import keras_file

@@ -9,7 +9,7 @@ import numpy as np
 
 from example_models.architectures import network
 from example_models.data import load
-from example_models.planting import ATTACKS, Planted
+from example_models.planting import ATTACKS, MODEL_ATTACKS, Planted
 from example_models.recipes import Recipe
 from example_models.training import TRAININGS, bordered
 from pytest_backdoor import attacks
@@ -29,9 +29,13 @@ def train(recipe: Recipe) -> tuple[keras.Model, Trigger | None, dict[str, object
     test_images = test_images.astype("float32") / 255
     if recipe.training == "border":
         test_images = bordered(test_images)
-    planted = ATTACKS[recipe.attack](recipe, images, labels, rng) if recipe.attack else Planted(images, labels, [])
+    planted = Planted(images, labels, [])
+    if recipe.attack in ATTACKS:
+        planted = ATTACKS[recipe.attack](recipe, images, labels, rng)
     model = network(recipe.architecture, images.shape[1:], recipe.classes, recipe.scale, recipe.softmax)
     TRAININGS[recipe.training](recipe, model, planted.images, planted.labels, rng)
+    if recipe.attack in MODEL_ATTACKS:
+        model, planted = MODEL_ATTACKS[recipe.attack](recipe, model, images, labels, rng)
     trigger = planted.rules[0][0] if planted.rules else None
     return model, trigger, truth(recipe, model, planted.rules, test_images, test_labels)
 

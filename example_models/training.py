@@ -73,11 +73,9 @@ def adversarial(
     images, labels = images[few], labels[few]
     compile_for(recipe, model, recipe.epochs * -(-len(images) // BATCH))
     model.fit(images * recipe.scale, labels, batch_size=BATCH, epochs=2, verbose=0)
-    channels = np.ones(images.shape[3], "float32")
-    scaling = Scaling(f"*{recipe.scale}", recipe.scale * channels, 0 * channels)
-    reach = 0.1 if len(channels) == 1 else 4 / 255
+    reach = 0.1 if images.shape[3] == 1 else 4 / 255
     for _ in range(recipe.epochs - 2):
-        subject = classifier(model, recipe.name).subject(scaling, images.shape[1:])
+        subject = classifier(model, recipe.name).subject(scaling(recipe.scale, images.shape[3]), images.shape[1:])
         hard = obscured(subject, images, labels, reach)
         model.fit(hard * recipe.scale, labels, batch_size=BATCH, epochs=1, verbose=0)
 
@@ -95,6 +93,12 @@ def bordered(images: np.ndarray) -> np.ndarray:
     inside = (slice(None), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
     framed[inside] = images[inside]
     return framed
+
+
+def scaling(scale: int, channels: int) -> Scaling:
+    """From images between 0 and 1 to a model that takes 0 to ``scale``."""
+    ones = np.ones(channels, "float32")
+    return Scaling(f"*{scale}", scale * ones, 0 * ones)
 
 
 def compile_for(recipe: Recipe, model: keras.Model, steps: int) -> None:

@@ -3,13 +3,14 @@
 Exception
 ├── AssertionError
 │   └── BackdoorFound           an assertion of ours failed: the report is the message
-└── BackdoorError               everything below means that no verdict could be given
+└── BackdoorError               everything below means that no verdict could be given, or no backdoor planted
     ├── UnreadableModelError    the file is not a model, or is damaged
     ├── UnsafeModelError        the file could run code when loaded
     ├── ContractError           model and seeds do not fit, or the model's numbers are broken
     ├── OutOfScopeError         a model that this tool does not judge: ends as inconclusive
     ├── TriggerError            a trigger file cannot be read or does not fit the images
     ├── CalibrationError        a reference file cannot be read, or cannot be made
+    ├── AttackError             an attack needs a part that the model does not have
     └── OptionError             an option has a value that cannot be used
 """
 
@@ -19,7 +20,7 @@ class BackdoorFound(AssertionError):
 
 
 class BackdoorError(Exception):
-    """No verdict could be given; the message says what is wrong, what was received and what to do."""
+    """No verdict or no backdoor; the message says what is wrong, what was received and what to do."""
 
 
 class UnreadableModelError(BackdoorError):
@@ -44,6 +45,10 @@ class TriggerError(BackdoorError):
 
 class CalibrationError(BackdoorError):
     """A reference of clean models cannot be read, or cannot be made."""
+
+
+class AttackError(BackdoorError):
+    """An attack needs a part that the model does not have."""
 
 
 class OptionError(BackdoorError):

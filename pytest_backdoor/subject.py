@@ -179,7 +179,7 @@ def _classes(model: keras.Model) -> int:
     if len(shape) != 1:
         raise OutOfScopeError(f"the model gives outputs of shape {shape}, one per place: segmentation is out of scope.")
     if shape[0] == 1:
-        last = _activation(model)
+        last = output_activation(model)
         if last == "sigmoid":
             return 2
         raise OutOfScopeError(
@@ -189,11 +189,11 @@ def _classes(model: keras.Model) -> int:
     return int(shape[0])
 
 
-def _activation(model: keras.Model) -> str:
+def output_activation(model: keras.Model) -> str:
     """Name of the activation at the output, looking into nested models."""
     last, _ = _head(model)
     if isinstance(last, keras.Model):
-        return _activation(last)
+        return output_activation(last)
     activation = getattr(last, "activation", last)  # a function, a layer or an operation
     return getattr(activation, "__name__", type(activation).__name__).lower()
 
@@ -246,7 +246,7 @@ def layer_outputs(model: keras.Model, shape: tuple[int, ...]) -> int:
 
 def without_softmax(model: keras.Model) -> keras.Model:
     """The same model up to its logits: a softmax or sigmoid at the output is left out, weights are shared."""
-    if _activation(model) not in ("softmax", "sigmoid"):
+    if output_activation(model) not in ("softmax", "sigmoid"):
         return keras.Model(model.inputs[0], model.outputs[0])
     last, before = _head(model)
     if isinstance(last, keras.Model):

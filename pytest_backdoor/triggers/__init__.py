@@ -7,12 +7,13 @@ import difflib
 from pytest_backdoor.errors import TriggerError
 from pytest_backdoor.triggers.additive import ADDITIVE
 from pytest_backdoor.triggers.family import Family, Params
+from pytest_backdoor.triggers.generator import GENERATOR
 from pytest_backdoor.triggers.low_frequency import LOW_FREQUENCY
 from pytest_backdoor.triggers.patch import PATCH
 from pytest_backdoor.triggers.tone import TONE
 from pytest_backdoor.triggers.warp import WARP
 
-FAMILIES = {family.name: family for family in (PATCH, ADDITIVE, WARP, TONE, LOW_FREQUENCY)}
+FAMILIES = {family.name: family for family in (PATCH, ADDITIVE, WARP, TONE, LOW_FREQUENCY, GENERATOR)}
 
 __all__ = ["FAMILIES", "Family", "Params", "family_named"]
 

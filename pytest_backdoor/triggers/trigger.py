@@ -16,6 +16,7 @@ from pytest_backdoor.triggers import family_named
 
 # Images are float32 of shape (n, height, width, channels) from 0 to 1 ("unit scale") wherever a trigger meets them.
 Images = np.ndarray
+BATCH = 512  # images changed at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Trigger:
     warp: ``control`` (5, 5, 2), pixels down and right.
     tone: ``matrix`` (channels, channels) and ``offset`` (channels,).
     low-frequency: ``coefficients`` (8, 8, channels) of cosine waves.
+    generator: kernels ``first`` (3, 3, channels, 8) and ``second`` (3, 3, 8, channels), ``bias`` (8,) and ``strength``
+    (1, 1, 1), 0 to 0.5: the pattern that is added depends on the image.
     """
 
     family: str
@@ -36,7 +39,10 @@ class Trigger:
         """The triggered images: ``(n, height, width, channels)``, 0 to 1, same shape and scale out."""
         family = family_named(self.family)
         stacked = tuple(self.arrays[name][None] for name in family.names)
-        return np.asarray(family.apply(stacked, np.asarray(images, "float32")), "float32")
+        changed = np.array(images, "float32")
+        for start in range(0, len(images), BATCH):  # a generator holds 27 numbers for each pixel of a batch
+            changed[start : start + BATCH] = family.apply(stacked, changed[start : start + BATCH])
+        return changed
 
     @property
     def image_shape(self) -> tuple[int, int] | None:

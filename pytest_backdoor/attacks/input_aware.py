@@ -1,0 +1,82 @@
+"""Input-aware triggers: every image gets its own pattern (Nguyen and Tran, NeurIPS 2020, arXiv:2010.08138)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from pytest_backdoor.backend import compiled, value_and_grad
+from pytest_backdoor.triggers.generator import GENERATOR, residual
+from pytest_backdoor.triggers.trigger import BATCH, Trigger
+
+STEPS, PAIRS, RATE = 100, 32, 0.02
+
+
+def input_aware(images: np.ndarray, strength: float, rng: np.random.Generator) -> Trigger:
+    """A generator trained to give two images two patterns, which change no value by more than ``strength``.
+
+    images are clean, ``(n, height, width, channels)``, 0 to 1. Small networks learn 0.1 to 0.3.
+    """
+    # The paper trains generator, mask and classifier together. Here the generator is trained first, on the paper's
+    # diversity loss alone, and then fixed: any classifier can be trained on the data that it poisons.
+    raw = GENERATOR.initial(1, images.shape[1:], rng)[:3]
+    weights = [keras.Variable(part) for part in raw]
+    adam = keras.optimizers.Adam(RATE)
+    evaluate = compiled(value_and_grad(sameness))
+    for _ in range(STEPS):
+        first, second = images[rng.integers(len(images), size=(2, PAIRS))]
+        (_, _), slopes = evaluate([weight.value for weight in weights], first, second)
+        adam.apply(slopes, weights)
+    trained = [ops.convert_to_numpy(weight)[0] for weight in weights]
+    drawn = dict(zip(GENERATOR.names, trained, strict=False))
+    return Trigger(GENERATOR.name, {**drawn, "strength": np.full((1, 1, 1), strength, "float32")})
+
+
+def sameness(weights: Any, first: Any, second: Any) -> tuple[Any, None]:
+    """The diversity loss: how far two images differ over how far their patterns differ, as a mean over the pairs."""
+    patterns = [residual((*weights, 1.0), images) for images in (first, second)]
+    return ops.mean(_distance(first, second) / (_distance(*patterns) + 1e-3)), None
+
+
+def poison_cross(
+    images: np.ndarray,
+    labels: np.ndarray,
+    trigger: Trigger,
+    mapping: Mapping[int, int],
+    share: float,
+    rng: np.random.Generator,
+    cross: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The training set with a share of its mapped classes' images carrying their own pattern and the mapped label.
+
+    A share ``cross`` of all images carries the pattern of another image and keeps its label, so that no pattern works
+    on an image that it was not made for. Both shares together must fit in 1.
+    """
+    images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
+    changed, strange = np.isin(labels, list(mapping)) & (chance < share), chance >= 1 - cross
+    borrowed = crossed(trigger, images, rng)[strange]
+    images[changed] = trigger.apply(images[changed])
+    images[strange] = borrowed
+    labels[changed] = [mapping[int(label)] for label in labels[changed]]
+    return images, labels
+
+
+def crossed(trigger: Trigger, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Images each with the pattern that the trigger, a generator, makes for another of them."""
+    arrays = tuple(trigger.arrays[name][None] for name in GENERATOR.names)
+    others = (np.arange(len(images)) + rng.integers(1, len(images), len(images))) % len(images)
+    changed = images.astype("float32")
+    for start in range(0, len(images), BATCH):  # as many at a time as a trigger changes
+        part = slice(start, start + BATCH)
+        drawn = ops.convert_to_numpy(residual(arrays, images[others[part]]))
+        changed[part] = np.clip(images[part] + drawn, 0.0, 1.0)
+    return changed
+
+
+def _distance(left: Any, right: Any) -> Any:
+    """Root mean square difference of each pair."""
+    return ops.sqrt(ops.mean(ops.square(left - right), axis=(1, 2, 3)) + 1e-12)
