@@ -63,13 +63,14 @@ class ScanResult:
     seconds: float = 0.0
     p_value: float | None = None
     score: float | None = None  # higher is more suspicious, comparable between models
-    seeds: SeedsUsed | None = None
+    seeds: SeedsUsed | None = None  # clean images; None: there were none
     findings: tuple[Finding, ...] = ()
     power: Mapping[str, float] = field(default_factory=dict)  # smallest trigger size that would be found, by family
     statistics: Mapping[str, float] = field(default_factory=dict)  # what the judge saw
     image_gradients: int = 0  # cost of the searches
     skipped: tuple[str, ...] = ()  # what was not done, and why
     error: str | None = None  # why the verdict is error or inconclusive
+    synthetic_seeds: SeedsUsed | None = None  # drawn from the model itself for want of clean images
 
 
 def to_dict(result: ScanResult) -> dict[str, Any]:
@@ -82,6 +83,7 @@ def to_dict(result: ScanResult) -> dict[str, Any]:
         "score": result.score,
         "seconds": round(result.seconds, 2),
         "seeds": _seeds_to_dict(result.seeds),
+        "synthetic_seeds": _seeds_to_dict(result.synthetic_seeds),
         "findings": [_finding_to_dict(finding) for finding in result.findings],
         "power": dict(result.power),
         "statistics": dict(result.statistics),
@@ -100,7 +102,8 @@ def from_dict(entry: Mapping[str, Any]) -> ScanResult:
         seconds=entry["seconds"],
         p_value=entry["p_value"],
         score=entry["score"],
-        seeds=SeedsUsed(**entry["seeds"]) if entry["seeds"] else None,
+        seeds=_seeds_from_dict(entry["seeds"]),
+        synthetic_seeds=_seeds_from_dict(entry.get("synthetic_seeds")),
         findings=tuple(_finding_from_dict(finding) for finding in entry["findings"]),
         power=entry["power"],
         statistics=entry["statistics"],
@@ -120,6 +123,10 @@ def _seeds_to_dict(seeds: SeedsUsed | None) -> dict[str, Any] | None:
         "search": seeds.search,
         "held_out": seeds.held_out,
     }
+
+
+def _seeds_from_dict(entry: Mapping[str, Any] | None) -> SeedsUsed | None:
+    return None if entry is None else SeedsUsed(**entry)
 
 
 def _finding_to_dict(finding: Finding) -> dict[str, Any]:

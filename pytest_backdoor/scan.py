@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_backdoor import judge, profiles
+from pytest_backdoor import judge, profiles, unseeded
 from pytest_backdoor.confirm.transfer import flows, spill, success
 from pytest_backdoor.confirmation import confirm
 from pytest_backdoor.contract import Contract, Sample, check
@@ -22,23 +22,19 @@ from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Finding, ScanResult
 from pytest_backdoor.search import inversion
+from pytest_backdoor.search.margin import margins
 from pytest_backdoor.search.shifting import shifted
 from pytest_backdoor.seeds import as_seeds, seeds_beside
-from pytest_backdoor.subject import classifier
+from pytest_backdoor.subject import Classifier, classifier
 from pytest_backdoor.triggers.trigger import Trigger
-
-NO_SEEDS = (
-    "no seeds: a search needs clean images. Put them beside the model as <model>.seeds.npz or seeds.npz, with x "
-    "(images) and optionally y (labels), or name them with --backdoor-seeds."
-)
 
 
 def scan(model: Any, seeds: Any = None, options: Options | None = None, name: str | None = None) -> ScanResult:
     """The verdict on a model: a path, a Keras model, or a function from images to probabilities.
 
-    Seeds are a path, images, an (images, labels) pair or Seeds; None takes those beside the model's file. Never raises
-    BackdoorError: a model without a verdict is ``inconclusive`` or ``error``, with the reason. Raises OptionError for
-    an unknown setting.
+    Seeds are a path, images, an (images, labels) pair or Seeds; None takes those beside the model's file, or else
+    synthetic ones, which can show a backdoor but clear no model. Never raises BackdoorError: a model without a verdict
+    is ``inconclusive`` or ``error``, with the reason. Raises OptionError for an unknown setting.
     """
     options = options or Options()
     settings = profiles.settings(options)
@@ -92,21 +88,38 @@ def _rule(classes: int, target: int | None, source: int | None, mapping: Mapping
     return {each: target for each in range(classes) if each != target and source in (None, each)}
 
 
-def _scan(model: Any, seeds: Any, options: Options, settings: inversion.Settings, name: str, digest: str) -> ScanResult:
+def _scan(model: Any, seeds: Any, options: Options, settings: profiles.Settings, name: str, digest: str) -> ScanResult:
     is_file = isinstance(model, str | Path)
     if seeds is None:
         seeds = options.seeds or (seeds_beside(Path(model)) if is_file else None)
     loaded = keras_file.load(Path(model)) if is_file else model
     candidate = classifier(loaded, name)
-    if seeds is None:
-        return ScanResult(name, digest, "inconclusive", error=NO_SEEDS)
     rng = generator(options.seed, digest)
+    if seeds is None:
+        return _without_seeds(candidate, settings, options, digest, rng)
     contract = check(candidate, as_seeds(seeds), options.min_accuracy, rng)
     blank = ScanResult(name, digest, "inconclusive", seeds=contract.seeds)
     if not contract.subject.gradients:
         reason = "the model is a function without gradients, which trigger inversion needs. Give the Keras model."
         return dataclasses.replace(blank, error=reason, skipped=(f"inversion: {reason}",))
-    return _judged(blank, contract, settings, options, rng)
+    return _judged(blank, contract, settings.search, options, rng)
+
+
+def _without_seeds(
+    candidate: Classifier, settings: profiles.Settings, options: Options, digest: str, rng: np.random.Generator
+) -> ScanResult:
+    """The result of the margin and of the searches on synthetic seeds, which can accuse a model but not clear it."""
+    contract, drawn = unseeded.synthesise(candidate, settings.synthetic, rng)
+    climbed = margins(contract.subject, settings.margin, rng)
+    blank = ScanResult(candidate.name, digest, "inconclusive", synthetic_seeds=contract.seeds)
+    result = _judged(blank, contract, settings.search, options, rng)
+    if not result.findings:
+        result = dataclasses.replace(result, verdict="inconclusive", error=unseeded.NOTHING_FOUND)
+    return dataclasses.replace(
+        result,
+        statistics={**result.statistics, "margin": round(climbed.score, 4)},
+        image_gradients=result.image_gradients + drawn + climbed.image_gradients,
+    )
 
 
 @dataclass
@@ -128,7 +141,9 @@ def _judged(
     trail, begun = Trail(), time.perf_counter()
     stages = _stages(contract, settings, rng, trail)
     for stage in judge.STAGES:
-        if trail.findings:
+        if stage == "pairs" and blank.synthetic_seeds:
+            trail.skipped.append("pairs search: natural pairs of classes differ by too little in synthetic seeds")
+        elif trail.findings:
             trail.skipped.append(f"{stage} search: not needed, a backdoor was found before")
         elif options.budget is not None and time.perf_counter() - begun > options.budget:
             trail.out_of_time = True

@@ -59,6 +59,7 @@ class Classifier:
     num_classes: int
     network: Callable[[Any], Any]
     gradients: bool
+    white: float | None = None  # the model's own value of white, where its first layers say
 
     def subject(self, scaling: Scaling, image_shape: Shape) -> Subject:
         """The Subject that sees images of that shape through that scaling."""
@@ -91,7 +92,7 @@ def classifier(model: Any, name: str) -> Classifier:
         logits = headless(images, training=False)
         return ops.concatenate([ops.zeros_like(logits), logits], axis=-1) if binary else logits
 
-    return Classifier(name, inputs, classes, network, gradients=True)
+    return Classifier(name, inputs, classes, network, gradients=True, white=_white(model))
 
 
 def _black_box(predict: Any, name: str) -> Classifier:
@@ -163,6 +164,22 @@ def _activation(model: keras.Model) -> str:
         return _activation(last)
     activation = getattr(last, "activation", last)  # a function, a layer or an operation
     return getattr(activation, "__name__", type(activation).__name__).lower()
+
+
+def _white(model: keras.Model) -> float | None:
+    """The value of white that a scaling before the first trained layer is made for; None if there is none.
+
+    Rescaling takes white to 1. Normalization knows the mean of the images, which is above 1 in bytes only.
+    """
+    for layer in _layers(model):
+        if type(layer).__name__ == "Rescaling":
+            white = float(np.max((1.0 - np.asarray(layer.offset)) / np.asarray(layer.scale)))
+            return white if white > 0 else None
+        if type(layer).__name__ == "Normalization":
+            return 255.0 if np.max(ops.convert_to_numpy(layer.mean)) > 1 else 1.0
+        if layer.weights and not isinstance(layer, keras.Model):
+            return None
+    return None
 
 
 def _head(model: keras.Model) -> tuple[Any, Any]:

@@ -26,7 +26,7 @@ LAYERS = (
     {"assertions"},
     {"scan"},
     {"confirmation"},
-    {"judge", "profiles"},
+    {"judge", "profiles", "unseeded"},
     {"search", "confirm", "repair"},
     {"attacks"},
     {"contract"},
