@@ -38,16 +38,17 @@ def seeds(subject: Subject, settings: Settings, rng: np.random.Generator) -> tup
     """
     wanted = np.repeat(np.arange(subject.num_classes), settings.images)
     starts = smooth(len(wanted), subject.image_shape, rng)
-
-    def loss(images: Any, reached: Any) -> Any:
-        return ops.sum(ops.relu(MARGIN - reached)) + VARIATION * ops.sum(total_variation(images))
-
     drawn = descend(subject, starts, wanted, loss, settings.steps)
     right = subject.classes(drawn) == wanted
     random = smooth(settings.smooth * subject.num_classes, subject.image_shape, rng)
     images = np.concatenate([drawn[right], random])
     labels = np.concatenate([wanted[right], subject.classes(random)])
     return Sample(images, labels), len(wanted) * settings.steps
+
+
+def loss(images: Any, margins: Any) -> Any:
+    """What the margins ``(n,)`` lack, and the price of the images' variation, summed over images."""
+    return ops.sum(ops.relu(MARGIN - margins)) + VARIATION * ops.sum(total_variation(images))
 
 
 def smooth(count: int, shape: Shape, rng: np.random.Generator) -> np.ndarray:
