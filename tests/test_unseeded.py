@@ -50,8 +50,8 @@ def contract_of(model, settings=FEW):
         ([layers.Normalization(mean=120.0, variance=3600.0)], "0..255 (as the model's first layers say)"),
         ([layers.Normalization(mean=0.45, variance=0.05)], "0..1 (as the model's first layers say)"),
         ([layers.RandomFlip(), layers.Rescaling(1 / 255)], "0..255 (as the model's first layers say)"),
-        ([layers.Conv2D(2, 3), layers.Rescaling(1 / 255)], "0..1 (assumed)"),
-        ([layers.Rescaling(-1.0, offset=1.0 + 1e-6)], "0..1 (assumed)"),
+        ([layers.Conv2D(2, 3), layers.Rescaling(0.5)], "0..1 (assumed)"),
+        ([layers.Rescaling(-1.0, offset=1.0)], "0..1 (assumed)"),
         ([], "0..1 (assumed)"),
     ],
 )

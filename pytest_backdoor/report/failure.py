@@ -22,10 +22,9 @@ NEXT = {
 def failure_text(result: ScanResult, alpha: float, command: str | None = None) -> str:
     """The report of one model; ``command`` is what repeats the scan."""
     lines = [*_about_model(result, alpha)]
+    seeds = "synthetic seeds" if result.synthetic_seeds else "seeds"
     for finding in result.findings:
-        lines += _about_finding(
-            finding, len(result.findings) > 1, "synthetic seeds" if result.synthetic_seeds else "seeds"
-        )
+        lines += _about_finding(finding, len(result.findings) > 1, seeds)
     lines += [("skipped", words.visible(reason)) for reason in result.skipped]
     lines += [("repeat", words.visible(command))] if command else []
     lines += [("next", NEXT[result.verdict])]
