@@ -108,15 +108,11 @@ def _scan(model: Any, seeds: Any, options: Options, settings: profiles.Settings,
 def _without_seeds(
     candidate: Classifier, settings: profiles.Settings, options: Options, digest: str, rng: np.random.Generator
 ) -> ScanResult:
-    """The result of the margin and of the searches on synthetic seeds, which can accuse a model but not clear it.
-
-    Synthetic seeds alone accuse the wrong class now and then, so the margin must name the same one.
-    """
+    """The result of the margin and of the searches on synthetic seeds, which can accuse a model but not clear it."""
     contract, drawn = unseeded.synthesise(candidate, settings.synthetic, rng)
     climbed = margins(contract.subject, settings.margin, rng)
     blank = ScanResult(candidate.name, digest, "inconclusive", synthetic_seeds=contract.seeds)
-    favourite = int(climbed.largest.argmax())
-    result = _judged(blank, contract, settings.search, options, rng, favourite)
+    result = _judged(blank, contract, settings.search, options, rng)
     if not result.findings:
         result = dataclasses.replace(result, verdict="inconclusive", error=unseeded.NOTHING_FOUND)
     return dataclasses.replace(
@@ -136,19 +132,13 @@ class Trail:
     image_gradients: int = 0
     out_of_time: bool = False
     blind: bool = False  # no arm found any trigger, however large
-    favourite: int | None = None  # the only class that one trigger for all may lead to; None: any may
 
 
 def _judged(
-    blank: ScanResult,
-    contract: Contract,
-    settings: inversion.Settings,
-    options: Options,
-    rng: np.random.Generator,
-    favourite: int | None = None,
+    blank: ScanResult, contract: Contract, settings: inversion.Settings, options: Options, rng: np.random.Generator
 ) -> ScanResult:
     """Runs the searches until one is confirmed, the budget is spent or all are done."""
-    trail, begun = Trail(favourite=favourite), time.perf_counter()
+    trail, begun = Trail(), time.perf_counter()
     stages = _stages(contract, settings, rng, trail)
     for stage in judge.STAGES:
         if stage == "pairs" and blank.synthetic_seeds:
@@ -216,8 +206,6 @@ def _confirmed(
     """The suspicion, with a finding added if held-out seeds confirm it; refuted, it is no evidence any more."""
     if not judge.suspicious(suspicion, options.alpha) or trail.findings:
         return suspicion
-    if suspicion.kind == "all-to-one" and trail.favourite not in (None, suspicion.target):
-        return dataclasses.replace(suspicion, p_value=1.0)
     finding, cost = confirm(suspicion, contract, settings, rng)
     trail.image_gradients += cost
     if finding is None:
