@@ -1,5 +1,7 @@
 """Scans without seeds: in which range, with which images, what is found and what is said when nothing is."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from keras import layers
 from pytest_backdoor.errors import ContractError, OutOfScopeError
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import from_dict, to_dict
-from pytest_backdoor.scan import scan
+from pytest_backdoor.scan import scan, trigger_success
 from pytest_backdoor.search.synthetic import Settings
 from pytest_backdoor.subject import classifier
 from pytest_backdoor.unseeded import NOTHING_FOUND, synthesise
@@ -57,6 +59,10 @@ def contract_of(model, settings=FEW):
 )
 def test_the_range_is_what_the_first_layers_say_else_0_to_1(before, scaling):
     assert contract_of(model_of(*before)).seeds.scaling == scaling
+
+
+def test_a_model_without_weights_says_nothing_about_its_range():
+    assert classifier(keras.Sequential([keras.Input((2, 2, 1)), layers.Flatten()]), "m").white is None
 
 
 def test_a_model_that_no_image_up_to_1_moves_is_taken_to_want_bytes():
@@ -152,12 +158,24 @@ def test_the_result_survives_the_report(clean):
     assert from_dict(entry).synthetic_seeds is None
 
 
-def test_the_same_seed_gives_the_same_result(example):
+def test_the_trigger_that_is_found_works_on_real_images(backdoored, example):
+    model, images, labels = example("mnist_pattern_to_one")
+    (finding,) = backdoored.findings
+    _, low, _ = trigger_success(model, finding.trigger, (images, labels), target=7)
+    assert low >= 0.8
+
+
+def test_the_same_seed_gives_the_same_result():
     brief = Options(
         set=(
             *(f"search.{name}=2" for name in ("steps", "confined_steps", "faint_steps", "window_steps")),
-            *(f"{name}=2" for name in ("margin.starts", "margin.steps", "synthetic.steps", "synthetic.images")),
+            *(f"{name}=2" for name in ("margin.starts", "margin.steps", "synthetic.images")),
         )
     )
-    first, again = (to_dict(scan(example("mnist_clean")[0], None, brief)) for _ in range(2))
+    first, again, other = (to_dict(scan(model_of(), None, options, "m")) for options in (brief, brief, reseeded(brief)))
     assert first | {"seconds": 0} == again | {"seconds": 0}
+    assert first["statistics"] != other["statistics"]
+
+
+def reseeded(options):
+    return dataclasses.replace(options, seed=1)
