@@ -23,18 +23,19 @@ def confirm(
     suspicion: Suspicion, contract: Contract, settings: inversion.Settings, rng: np.random.Generator
 ) -> tuple[Finding | None, int]:
     """The finding, or None where held-out seeds refute the suspicion; and the image-gradients spent on it."""
-    seeds = contract.search
+    seeds, suspected = contract.search, suspicion.trigger
+    assert suspected is not None  # the judge names no other
     if suspicion.source is not None:  # a trigger that fits the few seeds of one class fits no others
         seeds = shifted(contract.subject, seeds, rng)
-    found = inversion.strengthen(contract.subject, suspicion.trigger, arm_of(suspicion), seeds, settings, rng)
+    found = inversion.strengthen(contract.subject, suspected, arm_of(suspicion), seeds, settings, rng)
     if suspicion.kind == "all-to-all":
-        suspicion = dataclasses.replace(suspicion, mapping=clearest_map(contract, suspicion.trigger, *found.triggers))
+        suspicion = dataclasses.replace(suspicion, mapping=clearest_map(contract, suspected, *found.triggers))
     mapping = label_map(suspicion, contract.subject.num_classes)
 
     def on_search_seeds(trigger: Trigger) -> float:
         return success(contract.subject, trigger, seeds, mapping).value
 
-    strongest = max((suspicion.trigger, *found.triggers), key=on_search_seeds)
+    strongest = max((suspected, *found.triggers), key=on_search_seeds)
     trigger = minimise(strongest, on_search_seeds)
     transfer = success(contract.subject, trigger, contract.held_out, mapping)
     match, _ = permutation_match(flows(contract.subject, trigger, contract.held_out))

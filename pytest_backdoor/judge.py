@@ -25,16 +25,42 @@ from pytest_backdoor.triggers import FAMILIES
 from pytest_backdoor.triggers.patch import window_shape
 from pytest_backdoor.triggers.trigger import Trigger
 
-SEARCHES = ("patch", "confined", "additive", "low-frequency", "tone", "warp")  # each tests classes and label maps
-TESTS = (*SEARCHES, *(f"{search} map" for search in SEARCHES), "pair")
+SEARCHES = (
+    "patch",
+    "confined",
+    "additive",
+    "low-frequency",
+    "tone",
+    "warp",
+    "generator",
+)  # each tests classes and label maps
+TESTS = (*SEARCHES, *(f"{search} map" for search in SEARCHES), "pair", "margin")
 RULES: Mapping[Kind, str] = {"all-to-one": "BD301", "all-to-all": "BD302", "source-specific": "BD303"}
 
 # Prior deviation of log sizes between the classes of a clean model, and how many observations it counts for.
-SPREAD = {"patch": 0.6, "confined": 0.3, "additive": 0.25, "low-frequency": 0.25, "tone": 0.4, "warp": 0.25}
+SPREAD = {
+    "patch": 0.6,
+    "confined": 0.3,
+    "additive": 0.25,
+    "low-frequency": 0.25,
+    "tone": 0.4,
+    "warp": 0.25,
+    "generator": 0.25,
+    "margin": 0.25,
+}
 MAP_SPREAD = 0.6
 WEIGHT = 12
 # Strong by plain rules: at most so much of the median class, or of the next pair; a label map of at least that match.
-RATIO = {"patch": 0.5, "confined": 0.5, "additive": 0.65, "low-frequency": 0.65, "tone": 0.5, "warp": 0.5, "pair": 0.65}
+RATIO = {
+    "patch": 0.5,
+    "confined": 0.5,
+    "additive": 0.65,
+    "low-frequency": 0.65,
+    "tone": 0.5,
+    "warp": 0.5,
+    "generator": 0.5,
+    "pair": 0.65,
+}
 MATCH = 0.4  # permutation match from which flows are a label map, at least
 WARP_MATCH = 0.6  # of a warp, which clean models follow further
 MATCHED = 1.5  # classes that they must send right, at least: a trigger to one class sends one
@@ -66,7 +92,7 @@ class Suspicion:
     p_value: float  # against the model's own other classes, of the best arm
     arms: int  # that were compared
     strong: bool  # also by plain rules
-    trigger: Trigger
+    trigger: Trigger | None  # None: the test says that there is one, but not what it is
     target: int | None = None
     source: int | None = None
     mapping: Mapping[int, int] | None = None
@@ -144,6 +170,16 @@ def pair(refined: Inversion, spills: np.ndarray, classes: int) -> Suspicion | No
     return Suspicion("pair", kind, p_value, tries, strong, refined.triggers[arm], found.target, source)
 
 
+def margin(largest: np.ndarray) -> Suspicion | None:
+    """Whether one class can be made to lead further than the others, from the largest margin of each ``(classes,)``."""
+    if len(largest) < 2 or largest.min() <= 0:
+        return None
+    sizes = -np.log(largest)
+    target = int(sizes.argmin())
+    p_value = small_outlier(float(sizes[target]), np.delete(sizes, target), SPREAD["margin"], WEIGHT)
+    return Suspicion("margin", "all-to-one", p_value, len(largest), False, None, target)
+
+
 @dataclass(frozen=True, slots=True)
 class Yardstick:
     """What suspicions are measured by: clean models, or plain rules where there are none like this model."""
@@ -164,7 +200,7 @@ class Yardstick:
         Label maps that are significant alone come first: they explain small triggers of single classes, and not the
         other way round.
         """
-        left = [each for each in suspicions if each.evidence > 0]
+        left = [each for each in suspicions if each.evidence > 0 and each.trigger is not None]
         if not left or self.p_value(suspicions) > alpha:
             return None
         alone = self._alone(left)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,27 +12,41 @@ import numpy as np
 from pytest_backdoor import values
 from pytest_backdoor.errors import OptionError
 from pytest_backdoor.options import Options
-from pytest_backdoor.search.inversion import Settings
+from pytest_backdoor.search import inversion
+from pytest_backdoor.search.margin import Settings as MarginSettings
+from pytest_backdoor.search.synthetic import Settings as SyntheticSettings
 
 PROFILES = {
-    "quick": Settings(steps=100, faint_steps=50, confined_steps=100, restarts=2, pair_steps=40, refined=10),
-    "standard": Settings(),
-    "thorough": Settings(
+    "quick": inversion.Settings(steps=100, faint_steps=50, confined_steps=100, restarts=2, pair_steps=40, refined=10),
+    "standard": inversion.Settings(),
+    "thorough": inversion.Settings(
         steps=300, faint_steps=160, confined_steps=300, restarts=6, pair_steps=120, refined=40, refine_steps=400
     ),
 }
-ROOM = "search."
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of everything that has some, by the first part of their keys."""
+
+    search: inversion.Settings = PROFILES["standard"]
+    margin: MarginSettings = field(default_factory=MarginSettings)
+    synthetic: SyntheticSettings = field(default_factory=SyntheticSettings)
 
 
 def settings(options: Options) -> Settings:
-    """The settings of the profile with ``--backdoor-set search.name=value`` over them; raises OptionError."""
-    chosen = PROFILES[options.profile]
-    known = {ROOM + field.name: field.name for field in dataclasses.fields(Settings)}
+    """The settings of the profile with ``--backdoor-set room.name=value`` over them; raises OptionError."""
+    rooms = dict(_fields(Settings(search=PROFILES[options.profile])))
+    known = [f"{room}.{name}" for room, chosen in rooms.items() for name, _ in _fields(chosen)]
     for key, text in options.set:
-        name = known[values.pick(key, known, "setting")]
-        change: dict[str, Any] = {name: _number(key, text, getattr(chosen, name))}
-        chosen = dataclasses.replace(chosen, **change)
-    return chosen
+        room, _, name = values.pick(key, known, "setting").partition(".")
+        change = {name: _number(key, text, getattr(rooms[room], name))}
+        rooms[room] = dataclasses.replace(rooms[room], **change)
+    return Settings(**rooms)
+
+
+def _fields(data: Any) -> Iterator[tuple[str, Any]]:
+    return ((each.name, getattr(data, each.name)) for each in dataclasses.fields(data))
 
 
 def mode(options: Options) -> str:

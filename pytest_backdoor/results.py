@@ -63,7 +63,7 @@ class ScanResult:
     seconds: float = 0.0
     p_value: float | None = None
     score: float | None = None  # higher is more suspicious, comparable between models
-    seeds: SeedsUsed | None = None
+    seeds: SeedsUsed | None = None  # clean images; None: there were none
     findings: tuple[Finding, ...] = ()
     power: Mapping[str, float] = field(default_factory=dict)  # smallest trigger size that would be found, by family
     calibration: str | None = None  # the clean models that the p-value compares with, or why there are none
@@ -73,6 +73,7 @@ class ScanResult:
     error: str | None = None  # why the verdict is error or inconclusive
     image_shape: tuple[int, ...] | None = None  # height, width, channels
     classes: int | None = None
+    synthetic_seeds: SeedsUsed | None = None  # drawn from the model itself for want of clean images
 
 
 def to_dict(result: ScanResult) -> dict[str, Any]:
@@ -87,6 +88,7 @@ def to_dict(result: ScanResult) -> dict[str, Any]:
         "seeds": _seeds_to_dict(result.seeds),
         "image_shape": None if result.image_shape is None else list(result.image_shape),
         "classes": result.classes,
+        "synthetic_seeds": _seeds_to_dict(result.synthetic_seeds),
         "findings": [_finding_to_dict(finding) for finding in result.findings],
         "power": dict(result.power),
         "calibration": result.calibration,
@@ -106,9 +108,10 @@ def from_dict(entry: Mapping[str, Any]) -> ScanResult:
         seconds=entry["seconds"],
         p_value=entry["p_value"],
         score=entry["score"],
-        seeds=SeedsUsed(**entry["seeds"]) if entry["seeds"] else None,
         image_shape=None if entry["image_shape"] is None else tuple(entry["image_shape"]),
         classes=entry["classes"],
+        seeds=_seeds_from_dict(entry["seeds"]),
+        synthetic_seeds=_seeds_from_dict(entry.get("synthetic_seeds")),
         findings=tuple(_finding_from_dict(finding) for finding in entry["findings"]),
         power=entry["power"],
         calibration=entry["calibration"],
@@ -129,6 +132,10 @@ def _seeds_to_dict(seeds: SeedsUsed | None) -> dict[str, Any] | None:
         "search": seeds.search,
         "held_out": seeds.held_out,
     }
+
+
+def _seeds_from_dict(entry: Mapping[str, Any] | None) -> SeedsUsed | None:
+    return None if entry is None else SeedsUsed(**entry)
 
 
 def _finding_to_dict(finding: Finding) -> dict[str, Any]:

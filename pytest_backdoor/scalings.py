@@ -41,6 +41,11 @@ def usual(low: np.ndarray, high: np.ndarray) -> list[Scaling]:
     return order + (_imagenet() if channels == 3 else [])
 
 
+def up_to(white: float, channels: int, reason: str) -> Scaling:
+    """The scaling from 0 to white, named by that range and by the reason to take it."""
+    return Scaling(f"0..{white:g} ({reason})", np.full(channels, white, "float32"), np.zeros(channels, "float32"))
+
+
 def _imagenet() -> list[Scaling]:
     """Standardised by ImageNet's channel means, in torchvision's way and in Caffe's."""
     mean = np.array([0.485, 0.456, 0.406], "float32")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_backdoor import judge, profiles
+from pytest_backdoor import judge, profiles, unseeded
 from pytest_backdoor.confirm.transfer import success
 from pytest_backdoor.confirmation import confirm
 from pytest_backdoor.contract import Contract, Sample, check
@@ -21,24 +21,18 @@ from pytest_backdoor.judge import Suspicion, Yardstick
 from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Finding, ScanResult
-from pytest_backdoor.search import inversion
 from pytest_backdoor.seeds import as_seeds, seeds_beside
 from pytest_backdoor.stages import STAGES, Bench
-from pytest_backdoor.subject import classifier
+from pytest_backdoor.subject import Classifier, classifier
 from pytest_backdoor.triggers.trigger import Trigger
-
-NO_SEEDS = (
-    "no seeds: a search needs clean images. Put them beside the model as <model>.seeds.npz or seeds.npz, with x "
-    "(images) and optionally y (labels), or name them with --backdoor-seeds."
-)
 
 
 def scan(model: Any, seeds: Any = None, options: Options | None = None, name: str | None = None) -> ScanResult:
     """The verdict on a model: a path, a Keras model, or a function from images to probabilities.
 
-    Seeds are a path, images, an (images, labels) pair or Seeds; None takes those beside the model's file. Never raises
-    BackdoorError: a model without a verdict is ``inconclusive`` or ``error``, with the reason. Raises OptionError for
-    an unknown setting.
+    Seeds are a path, images, an (images, labels) pair or Seeds; None takes those beside the model's file, or else
+    synthetic ones, which can show a backdoor but clear no model. Never raises BackdoorError: a model without a verdict
+    is ``inconclusive`` or ``error``, with the reason. Raises OptionError for an unknown setting.
     """
     options = options or Options()
     return _scanned(model, seeds, options, options.alpha, name)
@@ -102,16 +96,16 @@ def _rule(classes: int, target: int | None, source: int | None, mapping: Mapping
 
 
 def _scan(
-    model: Any, seeds: Any, options: Options, settings: inversion.Settings, alpha: float, blank: ScanResult
+    model: Any, seeds: Any, options: Options, settings: profiles.Settings, alpha: float, blank: ScanResult
 ) -> ScanResult:
     is_file = isinstance(model, str | Path)
     if seeds is None:
         seeds = options.seeds or (seeds_beside(Path(model)) if is_file else None)
     loaded = keras_file.load(Path(model)) if is_file else model
     candidate = classifier(loaded, blank.path, options.memory)
-    if seeds is None:
-        return dataclasses.replace(blank, error=NO_SEEDS)
     rng = generator(options.seed, blank.sha256)
+    if seeds is None:
+        return _without_seeds(candidate, settings, options, alpha, rng, blank)
     contract = check(candidate, as_seeds(seeds), options.min_accuracy, rng)
     subject = contract.subject
     blank = dataclasses.replace(
@@ -120,7 +114,29 @@ def _scan(
     if not subject.gradients:
         reason = "the model is a function without gradients, which trigger inversion needs. Give the Keras model."
         return dataclasses.replace(blank, error=reason, skipped=(f"inversion: {reason}",))
-    return _judged(blank, contract, settings, options, alpha, rng)
+    return _judged(blank, contract, settings, options, alpha, rng, profiles.mode(options), {})
+
+
+def _without_seeds(
+    candidate: Classifier,
+    settings: profiles.Settings,
+    options: Options,
+    alpha: float,
+    rng: np.random.Generator,
+    blank: ScanResult,
+) -> ScanResult:
+    """The result of the searches on synthetic seeds, which can accuse a model but not clear it."""
+    contract, drawn = unseeded.synthesise(candidate, settings.synthetic, rng)
+    subject = contract.subject
+    blank = dataclasses.replace(
+        blank, synthetic_seeds=contract.seeds, image_shape=subject.image_shape, classes=subject.num_classes
+    )
+    mode = f"{profiles.mode(options)} without seeds"
+    result = _judged(blank, contract, settings, options, alpha, rng, mode, unseeded.LEFT_OUT)
+    result = dataclasses.replace(result, image_gradients=result.image_gradients + drawn)
+    if result.verdict == "clean":
+        return dataclasses.replace(result, verdict="inconclusive", error=unseeded.NOTHING_FOUND)
+    return result
 
 
 @dataclass
@@ -142,18 +158,25 @@ class Trail:
 def _judged(
     blank: ScanResult,
     contract: Contract,
-    settings: inversion.Settings,
+    settings: profiles.Settings,
     options: Options,
     alpha: float,
     rng: np.random.Generator,
+    mode: str,
+    left_out: Mapping[str, str],
 ) -> ScanResult:
-    """Runs the searches until one is confirmed, the budget is spent or all are done."""
+    """Runs the searches until one is confirmed, the budget is spent or all are done.
+
+    left_out names searches that say nothing in this mode, and why.
+    """
     subject, begun = contract.subject, time.perf_counter()
-    trail = Trail(judge.yardstick(subject.image_shape, subject.num_classes, options, profiles.mode(options)))
+    trail = Trail(judge.yardstick(subject.image_shape, subject.num_classes, options, mode))
     bench = Bench.of(contract, settings, rng)
     for name, search in STAGES.items():
         if trail.findings:
             trail.skipped.append(f"{name} search: not needed, a backdoor was found before")
+        elif name in left_out:
+            trail.skipped.append(f"{name} search: {left_out[name]}")
         elif options.budget is not None and time.perf_counter() - begun > options.budget:
             trail.out_of_time = True
             trail.skipped.append(f"{name} search: the budget of {options.budget:g} s was spent")
@@ -164,14 +187,14 @@ def _judged(
 
 
 def _confirm(
-    trail: Trail, contract: Contract, settings: inversion.Settings, alpha: float, rng: np.random.Generator
+    trail: Trail, contract: Contract, settings: profiles.Settings, alpha: float, rng: np.random.Generator
 ) -> None:
     """Tries the suspicions on held-out seeds, the likeliest first, until one is confirmed or too few are left.
 
     What is refuted is no evidence any more.
     """
     while not trail.findings and (suspicion := trail.yardstick.likeliest(trail.suspicions, alpha)) is not None:
-        finding, cost = confirm(suspicion, contract, settings, rng)
+        finding, cost = confirm(suspicion, contract, settings.search, rng)
         trail.confirming += cost
         if finding is None:
             refuted = dataclasses.replace(suspicion, p_value=1.0, strong=False)

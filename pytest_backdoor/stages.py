@@ -12,8 +12,10 @@ from pytest_backdoor import judge
 from pytest_backdoor.confirm.transfer import flows, spill
 from pytest_backdoor.contract import Contract, Sample
 from pytest_backdoor.judge import Suspicion
+from pytest_backdoor.profiles import Settings
 from pytest_backdoor.search import inversion
-from pytest_backdoor.search.inversion import Inversion, Settings
+from pytest_backdoor.search.inversion import Inversion
+from pytest_backdoor.search.margin import margins
 from pytest_backdoor.search.shifting import shifted
 from pytest_backdoor.subject import Subject
 
@@ -50,25 +52,32 @@ class Bench:
         return _present(judge.label_map(check, found, seen), judge.one_class(check, found, self.subject.num_classes))
 
 
+def margin(bench: Bench) -> list[Suspicion]:
+    """How far each class can be made to lead over all others; it needs no seeds and finds no trigger."""
+    found = margins(bench.subject, bench.settings.margin, bench.rng)
+    bench.image_gradients += found.image_gradients
+    return _present(judge.margin(found.largest))
+
+
 def patches(bench: Bench) -> list[Suspicion]:
     """Patches anywhere, then confined to one window each."""
-    free = bench.spent(inversion.universal(bench.subject, "patch", bench.seeds, bench.settings, bench.rng))
-    windowed = bench.spent(inversion.screen_windows(bench.subject, bench.seeds, bench.settings, bench.rng))
-    placed = inversion.confined(bench.subject, free, windowed, bench.seeds, bench.settings, bench.rng)
+    free = bench.spent(inversion.universal(bench.subject, "patch", bench.seeds, bench.settings.search, bench.rng))
+    windowed = bench.spent(inversion.screen_windows(bench.subject, bench.seeds, bench.settings.search, bench.rng))
+    placed = inversion.confined(bench.subject, free, windowed, bench.seeds, bench.settings.search, bench.rng)
     return [*bench.tests("patch", free), *bench.tests("confined", bench.spent(placed))]
 
 
 def whole_image(family: str, bench: Bench) -> list[Suspicion]:
     """Triggers of a family that changes the whole image."""
-    found = inversion.universal(bench.subject, family, bench.seeds, bench.settings, bench.rng)
+    found = inversion.universal(bench.subject, family, bench.seeds, bench.settings.search, bench.rng)
     return bench.tests(family, bench.spent(found))
 
 
 def pairs(bench: Bench) -> list[Suspicion]:
     """Patches for one source class and one target, on shifted seeds."""
     moved = shifted(bench.subject, bench.seeds, bench.rng)
-    screened = bench.spent(inversion.screen_pairs(bench.subject, moved, bench.settings, bench.rng))
-    refined = bench.spent(inversion.refine_pairs(bench.subject, screened, moved, bench.settings, bench.rng))
+    screened = bench.spent(inversion.screen_pairs(bench.subject, moved, bench.settings.search, bench.rng))
+    refined = bench.spent(inversion.refine_pairs(bench.subject, screened, moved, bench.settings.search, bench.rng))
     spills = [
         spill(bench.subject, trigger, bench.seeds, arm.source, arm.target)
         for arm, trigger in zip(refined.arms, refined.triggers, strict=True)
@@ -83,10 +92,12 @@ def _present(*suspicions: Suspicion | None) -> list[Suspicion]:
 
 Stage = Callable[[Bench], Sequence[Suspicion]]
 STAGES: dict[str, Stage] = {
+    "margin": margin,
     "patch": patches,
     "additive": partial(whole_image, "additive"),
     "low-frequency": partial(whole_image, "low-frequency"),
     "tone": partial(whole_image, "tone"),
     "warp": partial(whole_image, "warp"),
+    "generator": partial(whole_image, "generator"),
     "pair": pairs,
 }

@@ -90,6 +90,7 @@ class Classifier:
     gradients: bool
     outputs: Callable[[tuple[int, ...]], int]  # from the shape of an image to how many values all layers make of one
     memory: int
+    white: float | None = None  # the model's own value of white, where its first layers say
 
     def subject(self, scaling: Scaling, image_shape: Shape) -> Subject:
         """The Subject that sees images of that shape through that scaling."""
@@ -124,7 +125,10 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
         logits = headless(images, training=False)
         return ops.concatenate([ops.zeros_like(logits), logits], axis=-1) if binary else logits
 
-    return Classifier(name, inputs, classes, network, True, lambda shape: layer_outputs(headless, shape), memory)
+    def outputs(shape: tuple[int, ...]) -> int:
+        return layer_outputs(headless, shape)
+
+    return Classifier(name, inputs, classes, network, True, outputs, memory, white=_white(model))
 
 
 def _black_box(predict: Any, name: str, memory: int) -> Classifier:
@@ -196,6 +200,22 @@ def output_activation(model: keras.Model) -> str:
         return output_activation(last)
     activation = getattr(last, "activation", last)  # a function, a layer or an operation
     return getattr(activation, "__name__", type(activation).__name__).lower()
+
+
+def _white(model: keras.Model) -> float | None:
+    """The value of white that a scaling before the first trained layer is made for; None if there is none.
+
+    Rescaling takes white to 1. Normalization knows the mean of the images, which is above 1 in bytes only.
+    """
+    for layer in _layers(model):
+        if type(layer).__name__ == "Rescaling":
+            white = float(np.max((1.0 - np.asarray(layer.offset)) / np.asarray(layer.scale)))
+            return white if white > 0 else None
+        if type(layer).__name__ == "Normalization":
+            return 255.0 if np.max(ops.convert_to_numpy(layer.mean)) > 1 else 1.0
+        if layer.weights and not isinstance(layer, keras.Model):
+            return None
+    return None
 
 
 def _head(model: keras.Model) -> tuple[Any, Any]:

@@ -27,7 +27,7 @@ LAYERS = (
     {"calibrate"},
     {"scan"},
     {"confirmation", "stages"},
-    {"judge", "profiles"},
+    {"judge", "profiles", "unseeded"},
     {"calibration"},
     {"search", "confirm", "repair"},
     {"attacks"},

@@ -6,20 +6,21 @@ import pytest
 
 from pytest_backdoor.errors import OptionError
 from pytest_backdoor.options import Options
-from pytest_backdoor.profiles import PROFILES, settings
-from pytest_backdoor.search.inversion import Settings
+from pytest_backdoor.profiles import PROFILES, Settings, settings
+from pytest_backdoor.search import inversion, margin, synthetic
 
 
 def test_the_standard_profile_is_the_settings_defaults():
     assert settings(Options()) == Settings()
+    assert PROFILES["standard"] == inversion.Settings()
 
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_profile_is_chosen_by_its_name(name):
-    assert settings(Options(profile=name)) == PROFILES[name]
+    assert settings(Options(profile=name)) == Settings(search=PROFILES[name])
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Settings)])
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(inversion.Settings)])
 def test_no_profile_spends_less_than_a_quicker_one(field):
     quick, standard, thorough = (getattr(PROFILES[name], field) for name in ("quick", "standard", "thorough"))
     assert quick <= standard <= thorough
@@ -31,7 +32,14 @@ def test_the_profiles_differ():
 
 def test_settings_change_the_profile_and_the_last_one_counts():
     changed = settings(Options(profile="quick", set=("search.steps=7", "search.level=0.8", "search.steps=9")))
-    assert changed == dataclasses.replace(PROFILES["quick"], steps=9, level=0.8)
+    assert changed == Settings(search=dataclasses.replace(PROFILES["quick"], steps=9, level=0.8))
+
+
+def test_each_search_has_settings_of_its_own_name():
+    changed = settings(Options(set=("margin.starts=3", "synthetic.images=4", "synthetic.white=255")))
+    assert changed.margin == margin.Settings(starts=3)
+    assert changed.synthetic == synthetic.Settings(images=4, white=255)
+    assert changed.search == inversion.Settings()
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest_one():

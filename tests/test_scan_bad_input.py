@@ -121,13 +121,6 @@ def test_seeds_that_cannot_be_read_are_an_error(clean, tmp_path):
     assert "seeds.npz cannot be read: it is missing, damaged or not an .npz" in error
 
 
-def test_without_seeds_there_is_no_verdict_and_it_says_where_they_belong(tmp_path, clean):
-    clean[0].save(tmp_path / "alone.keras")
-    verdict, error = ended(scan(tmp_path / "alone.keras", options=SHORT))
-    assert verdict == "inconclusive"
-    assert error.startswith("no seeds: a search needs clean images. Put them beside the model as <model>.seeds.npz")
-
-
 def text():
     words = keras.Input((9,), dtype="int32")
     return keras.Model(words, layers.Dense(3)(layers.Flatten()(layers.Embedding(50, 4)(words))))

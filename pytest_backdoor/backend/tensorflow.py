@@ -15,7 +15,9 @@ def value_and_grad(function: Callable[..., tuple[Any, Any]]) -> Callable[..., tu
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(params)
             loss, more = function(params, *rest)
-        return (loss, more), tape.gradient(loss, params)
+        slopes = tape.gradient(loss, params)
+        # What is only ever indexed has a sparse gradient.
+        return (loss, more), tf.nest.map_structure(tf.convert_to_tensor, slopes)
 
     return evaluate
 

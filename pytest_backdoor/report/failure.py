@@ -22,8 +22,9 @@ NEXT = {
 def failure_text(result: ScanResult, alpha: float, command: str | None = None) -> str:
     """The report of one model; ``command`` is what repeats the scan."""
     lines = [*_about_model(result, alpha)]
+    seeds = "synthetic seeds" if result.synthetic_seeds else "seeds"
     for finding in result.findings:
-        lines += _about_finding(finding, several=len(result.findings) > 1)
+        lines += _about_finding(finding, len(result.findings) > 1, seeds)
     lines += [("skipped", words.visible(reason)) for reason in result.skipped]
     lines += [("repeat", words.visible(command))] if command else []
     lines += [("next", NEXT[result.verdict])]
@@ -42,14 +43,17 @@ def _about_model(result: ScanResult, alpha: float) -> Iterator[Line]:
     if result.seeds is not None:
         accuracy = "unlabelled" if result.seeds.accuracy is None else f"accuracy {words.percent(result.seeds.accuracy)}"
         yield "seeds", f"{result.seeds.count}, scaling {words.visible(result.seeds.scaling)}, {accuracy}"
+    if result.synthetic_seeds is not None:
+        drawn = result.synthetic_seeds
+        yield "seeds", f"none; {drawn.count} synthetic ones, values {words.visible(drawn.scaling)}"
 
 
-def _about_finding(finding: Finding, several: bool) -> Iterator[Line]:
+def _about_finding(finding: Finding, several: bool, seeds: str) -> Iterator[Line]:
     if several:
         yield "finding", f"{finding.rule} {finding.kind}, {words.classes(finding)}"
     yield "effect", words.effect(finding)
     yield "trigger", f"{finding.family}, {words.extent(finding)}{'' if finding.size == 1 else ' of the image'}"
-    yield "success", f"{words.success(finding)} of held-out seeds, 99 % interval"
+    yield "success", f"{words.success(finding)} of held-out {seeds}, 99 % interval"
     checks = [_check(evidence) for evidence in finding.evidence if evidence.check != SUCCESS]
     if checks:
         yield "checks", ", ".join(checks)

@@ -9,7 +9,7 @@ def test_the_rate_reaches_the_scan_header_and_failure(models, pytester, asked):
     result.stdout.fnmatch_lines(
         [
             "backdoor: *, alpha 0.05, *; repeat with --backdoor-alpha=0.05",
-            "  p-value  1e-06, * (alpha 0.05)",
+            "  p-value  1e-06 * (alpha 0.05)",
             "  repeat   pytest models/backdoor.keras::backdoor --backdoor-scan --backdoor-alpha=0.05",
         ]
     )

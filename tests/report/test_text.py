@@ -1,12 +1,14 @@
 """The summary, the pictures and the failure text, as users read them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from pytest_backdoor.report import picture, words
 from pytest_backdoor.report.failure import failure_text
 from pytest_backdoor.report.text import render
-from pytest_backdoor.results import ScanResult
+from pytest_backdoor.results import ScanResult, SeedsUsed
 from tests.report import samples
 
 SUMMARY = """\
@@ -69,6 +71,13 @@ def test_the_summary_without_colour_reads_like_this(saved):
     )
     results = [samples.CLEAN, samples.UNSURE, samples.ERROR, samples.backdoor(*found)]
     assert render(results, colour=False, pictures=True).replace(path, "TRIGGER") == SUMMARY
+
+
+def test_the_failure_text_says_that_there_were_no_seeds_and_what_was_assumed():
+    drawn = SeedsUsed(240, "0..1 (assumed)", None, 120, 120)
+    text = failure_text(dataclasses.replace(samples.backdoor(), seeds=None, synthetic_seeds=drawn), 0.01)
+    assert "  seeds    none; 240 synthetic ones, values 0..1 (assumed)\n" in text
+    assert "  success  97 % (93 to 99 %) of held-out synthetic seeds, 99 % interval\n" in text
 
 
 def test_the_failure_text_reads_like_this():
