@@ -46,7 +46,7 @@ def scan(model: Any, seeds: Any = None, options: Options | None = None, name: st
     begun = time.perf_counter()
     digest = ""
     try:
-        digest = _digest(model)
+        digest = sha256_of(model)
         result = _scan(model, seeds, options, settings, shown, digest)
     except OutOfScopeError as reason:
         result = ScanResult(shown, digest, "inconclusive", error=f"out of scope: {reason}")
@@ -106,7 +106,7 @@ def _scan(model: Any, seeds: Any, options: Options, settings: inversion.Settings
     if not contract.subject.gradients:
         reason = "the model is a function without gradients, which trigger inversion needs. Give the Keras model."
         return dataclasses.replace(blank, error=reason, skipped=(f"inversion: {reason}",))
-    return _judged(blank, contract, settings, options, rng)
+    return judged(blank, contract, settings, options, rng)
 
 
 @dataclass
@@ -121,7 +121,7 @@ class Trail:
     blind: bool = False  # no arm found any trigger, however large
 
 
-def _judged(
+def judged(
     blank: ScanResult, contract: Contract, settings: inversion.Settings, options: Options, rng: np.random.Generator
 ) -> ScanResult:
     """Runs the searches until one is confirmed, the budget is spent or all are done."""
@@ -242,7 +242,7 @@ def generator(seed: int, digest: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed} {digest}".encode()).digest()))
 
 
-def _digest(model: Any) -> str:
+def sha256_of(model: Any) -> str:
     """sha256 of a model's file, or of the weights of one in memory; empty for a file that cannot be read."""
     if isinstance(model, str | Path):
         path = Path(model)

@@ -62,12 +62,15 @@ class Classifier:
 
     def subject(self, scaling: Scaling, image_shape: Shape) -> Subject:
         """The Subject that sees images of that shape through that scaling."""
-        shape = self.input_shape
 
         def network(images: Any) -> Any:
-            return self.network(ops.reshape(images, (-1, *shape)) if len(shape) in (1, 2) else images)
+            return self.network(self.shaped(images))
 
         return Subject(self.name, image_shape, self.num_classes, scaling, network, self.gradients)
+
+    def shaped(self, images: Any) -> Any:
+        """Images ``(n, height, width, channels)`` with the axes that the model takes."""
+        return ops.reshape(images, (-1, *self.input_shape)) if len(self.input_shape) in (1, 2) else images
 
 
 def classifier(model: Any, name: str) -> Classifier:
@@ -84,12 +87,10 @@ def classifier(model: Any, name: str) -> Classifier:
             f"weights of {', '.join(broken[:3])} hold NaN or infinite values ({len(broken)} of {len(model.weights)} "
             "tensors). The training diverged or the file is damaged: give a model with finite weights."
         )
-    headless = without_softmax(model)
-    binary = headless.output_shape[-1] == 1
+    headless = with_logits(model)
 
     def network(images: Any) -> Any:
-        logits = headless(images, training=False)
-        return ops.concatenate([ops.zeros_like(logits), logits], axis=-1) if binary else logits
+        return headless(images, training=False)
 
     return Classifier(name, inputs, classes, network, gradients=True)
 
@@ -188,6 +189,15 @@ def _layers(model: Any) -> Iterator[Any]:
     for layer in getattr(model, "layers", ()):
         yield layer
         yield from _layers(layer)
+
+
+def with_logits(model: keras.Model) -> keras.Model:
+    """The same model with one logit for each class as its output; weights are shared, but for those of the head."""
+    headless = without_softmax(model)
+    if headless.output_shape[-1] > 1:
+        return headless
+    logit = headless.outputs[0]
+    return keras.Model(headless.inputs[0], ops.concatenate([ops.zeros_like(logit), logit], axis=-1))
 
 
 def without_softmax(model: keras.Model) -> keras.Model:

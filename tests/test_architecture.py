@@ -24,6 +24,7 @@ LAYERS = (
     {"gathered"},
     {"collect"},
     {"assertions"},
+    {"selftest"},
     {"scan"},
     {"confirmation"},
     {"judge", "profiles"},
