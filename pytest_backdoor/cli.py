@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from pytest_backdoor import options as option
-from pytest_backdoor import plugin, profiles, tool, values
+from pytest_backdoor import plugin, tool, values
 from pytest_backdoor.collect import ModelFile, is_model_file
 from pytest_backdoor.errors import OptionError
 from pytest_backdoor.gathered import Gathered
@@ -43,7 +43,7 @@ HARDENED = (
     "--backdoor-scan",
 )
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    Commands = argparse._SubParsersAction["_Parser"]
 ENVIRONMENT = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
 
 
@@ -135,7 +135,6 @@ def selftest(path: Path, options: Options, names: Sequence[str] = (), output: Pa
         from pytest_backdoor import selftest as room
         from pytest_backdoor.report import planted
 
-        profiles.settings(options)
         plans = {name: room.PLANS[values.pick(name, room.PLANS, "plan")] for name in names or room.PLANS}
         test = room.selftest(path, None, options, plans, done=_say)
     print(planted.render(test, sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end="")
@@ -192,7 +191,7 @@ def _add_selftest(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="one backdoor to plant; may be repeated (default: all)",
+        help="plant only this; may be repeated (default: all)",
     )
     command.add_argument("-o", "--output", metavar="FILE", type=Path, help="write the result as JSON")
     option.add_flags(command.add_argument, "--", SELFTEST_OPTIONS)
