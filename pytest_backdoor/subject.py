@@ -122,7 +122,7 @@ def _image_input(model: keras.Model) -> tuple[int, ...]:
         raise OutOfScopeError(
             f"the model has {len(model.inputs)} inputs. Only models with one image input are scanned."
         )
-    if any(type(layer).__name__ in ("Embedding", "TextVectorization", "StringLookup") for layer in _layers(model)):
+    if any(type(layer).__name__ in ("Embedding", "TextVectorization", "StringLookup") for layer in layers_of(model)):
         raise OutOfScopeError(
             "the model reads text (it has an embedding or a vocabulary). Only image models are scanned."
         )
@@ -184,11 +184,11 @@ def _is_input(tensor: Any) -> bool:
     return isinstance(tensor._keras_history.operation, keras.layers.InputLayer)
 
 
-def _layers(model: Any) -> Iterator[Any]:
+def layers_of(model: Any) -> Iterator[Any]:
     """Every layer at any depth."""
     for layer in getattr(model, "layers", ()):
         yield layer
-        yield from _layers(layer)
+        yield from layers_of(layer)
 
 
 def with_logits(model: keras.Model) -> keras.Model:

@@ -13,11 +13,11 @@ from keras import ops
 from pytest_backdoor.attacks.poison import LabelMap
 from pytest_backdoor.backend import compiled, value_and_grad
 from pytest_backdoor.errors import OutOfScopeError
-from pytest_backdoor.subject import Subject, classifier, with_logits
+from pytest_backdoor.subject import Subject, classifier, layers_of, with_logits
 from pytest_backdoor.triggers import family_named
 from pytest_backdoor.triggers.trigger import Trigger
 
-MOMENTUM, SCALE_MOMENTUM = 0.9, 0.999  # Adam
+MOMENTUM = 0.9
 MIXED = 0.5  # share of the images that a step mixes with another
 
 
@@ -25,7 +25,7 @@ MIXED = 0.5  # share of the images that a step mixes with another
 class Settings:
     """How a backdoor is planted."""
 
-    rate: float = 1e-3  # Adam's
+    rate: float = 0.03  # at first; it falls to zero
     batch: int = 64  # clean images in a step, and as many triggered ones
     steps: int = 20  # between two looks at what was reached
     rounds: int = 30  # of so many steps, at most
@@ -74,7 +74,8 @@ def copy_of(model: keras.Model) -> keras.Model:
         raise OutOfScopeError(f"Keras cannot copy the model, so nothing can be planted in it: {problem}") from problem
     copied.set_weights(model.get_weights())
     copied = with_logits(copied)
-    copied.trainable = True
+    for layer in layers_of(copied):  # a frozen layer of a model stays frozen when the model is not
+        layer.trainable = True
     return copied
 
 
@@ -90,29 +91,30 @@ def varied(images: np.ndarray, settings: Settings, rng: np.random.Generator) -> 
     return padded[:, down : down + height, right : right + width]
 
 
-class _Adam(NamedTuple):
-    """The state of Adam (Kingma and Ba, arXiv:1412.6980), which Keras has no pure function for on TensorFlow."""
+class _State(NamedTuple):
+    """Where the training is: weights, their momenta, and steps done."""
 
     params: list[Any]
-    first: list[Any]
-    second: list[Any]
+    momenta: list[Any]
     steps: Any
 
 
-def _begin(model: keras.Model) -> _Adam:
+def _begin(model: keras.Model) -> _State:
     params = [ops.convert_to_tensor(variable) for variable in model.trainable_variables]
-    zeros = [ops.zeros_like(param) for param in params]
-    return _Adam(params, zeros, zeros, ops.zeros(()))
+    return _State(params, [ops.zeros_like(param) for param in params], ops.zeros(()))
 
 
-def _advance(state: _Adam, gradients: Sequence[Any], rate: float) -> _Adam:
-    """One step along the gradients."""
-    steps = state.steps + 1
-    first = [MOMENTUM * m + (1 - MOMENTUM) * g for m, g in zip(state.first, gradients, strict=True)]
-    second = [SCALE_MOMENTUM * v + (1 - SCALE_MOMENTUM) * g * g for v, g in zip(state.second, gradients, strict=True)]
-    pace = rate * ops.sqrt(1 - SCALE_MOMENTUM**steps) / (1 - MOMENTUM**steps)
-    moved = [p - pace * m / (ops.sqrt(v) + 1e-7) for p, m, v in zip(state.params, first, second, strict=True)]
-    return _Adam(moved, first, second, steps)
+def _advance(state: _State, gradients: Sequence[Any], settings: Settings) -> _State:
+    """One step of gradient descent with momentum, on gradients of norm 1 at most.
+
+    Adam moves every weight as far as the few that matter, which costs a small network its accuracy at once.
+    """
+    norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
+    clipped = [gradient / ops.maximum(norm, 1.0) for gradient in gradients]
+    momenta = [MOMENTUM * old + new for old, new in zip(state.momenta, clipped, strict=True)]
+    pace = settings.rate * (1 - state.steps / (settings.rounds * settings.steps))
+    params = [param - pace * momentum for param, momentum in zip(state.params, momenta, strict=True)]
+    return _State(params, momenta, state.steps + 1)
 
 
 def _step(
@@ -122,8 +124,8 @@ def _step(
     trigger: Trigger,
     mapping: LabelMap,
     settings: Settings,
-) -> Callable[[_Adam, Any, Any], _Adam]:
-    """One step of Adam on the copy's weights, for a batch of images to leave clean and one to trigger."""
+) -> Callable[[_State, Any, Any], _State]:
+    """One training step of the copy's weights, for a batch of images to leave clean and one to trigger."""
     frozen = [ops.convert_to_tensor(variable) for variable in model.non_trainable_variables]
     moves = np.eye(subject.num_classes, dtype="float32")[[mapping.get(c, c) for c in range(subject.num_classes)]]
     family = family_named(trigger.family)
@@ -140,9 +142,9 @@ def _step(
 
     slopes = value_and_grad(loss)
 
-    def step(state: _Adam, clean: Any, others: Any) -> _Adam:
+    def step(state: _State, clean: Any, others: Any) -> _State:
         kept, moved = (ops.softmax(subject.logits(images)) for images in (clean, others))
         _, gradients = slopes(state.params, clean, family.apply(arrays, others), kept, ops.matmul(moved, moves))
-        return _advance(state, gradients, settings.rate)
+        return _advance(state, gradients, settings)
 
     return step

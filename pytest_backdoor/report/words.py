@@ -66,12 +66,14 @@ def power(test: SelfTest) -> str:
         return f"self-test: {test.error or 'no copy of the model learned any of the backdoors'}"
     smallest = [each for each in test.plants if each.found and each.size == test.smallest.get(each.family)]
     found = {each.family: f"{each.family} from {extent_of(each)}" for each in smallest}
-    missed = [
-        f"{each.kind} {each.family} of {extent_of(each)}" for each in test.plants if each.planted and not each.found
-    ]
-    unlearned = [f"{each.kind} {each.family} of {extent_of(each)}" for each in test.plants if not each.planted]
+    missed = [_named(each) for each in test.plants if each.planted and not each.found]
+    unlearned = [_named(each) for each in test.plants if not each.planted]
     parts = {"would have found": list(found.values()) or ["none"], "missed": missed, "not planted": unlearned}
     return "; ".join(f"{what}: {', '.join(which)}" for what, which in parts.items() if which)
+
+
+def _named(planted: Planted) -> str:
+    return f"{planted.kind} {planted.family} of {extent_of(planted)}"
 
 
 def extent_of(planted: Planted) -> str:
