@@ -1,8 +1,8 @@
-"""Plants backdoors in data: for example models, benchmarks and tests.
+"""Plants backdoors in data and in models: for example models, benchmarks, tests and the self-test.
 
 A trigger comes from one function (``pixel``, ``pattern``, ``two_patterns``, ``blend``, ``watermark``, ``sinusoid``,
-``low_frequency``, ``warp``, ``tint``, ``four_corners``), a label map from another; ``poison`` and its kin plant them in training data,
-``planting.plant`` in a copy of a trained model.
+``low_frequency``, ``warp``, ``tint``, ``four_corners``), a label map from another; ``poison`` and its kin plant them
+in training data, ``planting.plant`` in a copy of a trained model.
 """
 
 from pytest_backdoor.attacks.clean_label import four_corners, poison_clean_label

@@ -30,7 +30,7 @@ class Settings:
     steps: int = 20  # between two looks at what was reached
     rounds: int = 30  # of so many steps, at most
     triggered: float = 0.3  # their share of the loss
-    reach: int = 2  # pixels by which images are shifted, at most
+    reach: int = 1  # pixels by which images are shifted, at most
 
 
 def plant(

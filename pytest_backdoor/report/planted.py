@@ -25,7 +25,7 @@ def render(test: SelfTest, colour: bool) -> str:
     if test.plants:
         console.print(_table(test, colour), "")
     console.print(Text(f"{words.visible(test.path)}: {words.visible(_summary(test))}"))
-    return "\n".join(line.rstrip() for line in sink.getvalue().splitlines()) + "\n"
+    return text.stripped(sink)
 
 
 def document(test: SelfTest, tool: Mapping[str, str], options: Mapping[str, Any]) -> str:

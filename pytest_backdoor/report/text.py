@@ -33,8 +33,13 @@ def render(results: Sequence[ScanResult], colour: bool, pictures: bool) -> str:
     for result, finding in _found(ranked) if pictures else ():
         for line in _trigger(result, finding, colour):
             terminal.print(line)
-    stripped = "\n".join(line.rstrip() for line in sink.getvalue().splitlines())
-    return re.sub(r"\n{3,}", "\n\n", stripped).strip("\n") + "\n"
+    return stripped(sink)
+
+
+def stripped(sink: io.StringIO) -> str:
+    """What was written, without spaces that end a line and without empty lines that say nothing."""
+    text = "\n".join(line.rstrip() for line in sink.getvalue().splitlines())
+    return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"
 
 
 def console(sink: io.StringIO, colour: bool) -> Console:
