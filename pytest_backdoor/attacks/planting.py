@@ -18,6 +18,7 @@ from pytest_backdoor.triggers import family_named
 from pytest_backdoor.triggers.trigger import Trigger
 
 MOMENTUM = 0.9
+WARM_UP = 0.1  # share of the steps over which the rate rises
 MIXED = 0.5  # share of the images that a step mixes with another
 
 
@@ -25,7 +26,7 @@ MIXED = 0.5  # share of the images that a step mixes with another
 class Settings:
     """How a backdoor is planted."""
 
-    rate: float = 0.03  # at first; it falls to zero
+    rate: float = 0.03  # at its height; it falls to a tenth
     batch: int = 64  # clean images in a step, and as many triggered ones
     steps: int = 20  # between two looks at what was reached
     rounds: int = 30  # of so many steps, at most
@@ -112,7 +113,8 @@ def _advance(state: _State, gradients: Sequence[Any], settings: Settings) -> _St
     norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
     clipped = [gradient / ops.maximum(norm, 1.0) for gradient in gradients]
     momenta = [MOMENTUM * old + new for old, new in zip(state.momenta, clipped, strict=True)]
-    pace = settings.rate * (1 - state.steps / (settings.rounds * settings.steps))
+    done = (state.steps + 1) / (settings.rounds * settings.steps)
+    pace = settings.rate * ops.minimum(done / WARM_UP, 1 + WARM_UP - done)
     params = [param - pace * momentum for param, momentum in zip(state.params, momenta, strict=True)]
     return _State(params, momenta, state.steps + 1)
 
