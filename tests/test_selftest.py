@@ -161,7 +161,7 @@ def test_the_model_itself_is_left_as_it_was(garden, planted):
 
 def test_the_planted_trigger_is_found_and_named(garden, planted):
     copied, _, mapping, _ = planted
-    result = room.scanned(garden, copied, Options(profile="quick"), generator(0, "scan"))
+    result = room.scanned(garden, copied, Options(), generator(0, "scan"))
     (finding,) = result.findings
     assert (result.verdict, room.is_right(finding, "all-to-one", mapping)) == ("backdoor", True)
 
