@@ -108,7 +108,7 @@ def _begin(model: keras.Model) -> _State:
 def _advance(state: _State, gradients: Sequence[Any], settings: Settings) -> _State:
     """One step of gradient descent with momentum, on gradients of norm 1 at most.
 
-    Adam moves every weight as far as the few that matter, which costs a small network its accuracy at once.
+    Not Adam: it moves every weight as far as the few that matter, and small networks lost their accuracy with it.
     """
     norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
     clipped = [gradient / ops.maximum(norm, 1.0) for gradient in gradients]
