@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import warnings
 from pathlib import Path
@@ -100,8 +101,11 @@ def examine(model: Any, seeds: Any, options: Options, name: str | None = None) -
 
     path = origin(model)
     shown = name or (None if path is None else str(path))
-    result = scan(model, _seeds(model, seeds, options), options=options, name=shown)
+    given = _seeds(model, seeds, options)
+    result = scan(model, given, options=options, name=shown)
     result = save_triggers(result, options.folder)
+    if options.selftest and result.verdict == "clean":
+        result = _with_power(result, model, given, options)
     CURRENT.get().record(result)
     return result
 
@@ -131,6 +135,15 @@ def _inconclusive(text: str, options: Options) -> None:
     import pytest
 
     pytest.skip(first)
+
+
+def _with_power(result: ScanResult, model: Any, seeds: Any, options: Options) -> ScanResult:
+    """The clean result with what the search finds of backdoors planted in copies of the model."""
+    from pytest_backdoor.selftest import selftest
+
+    test = selftest(model, seeds, options, name=result.path)
+    seconds = result.seconds + test.seconds
+    return dataclasses.replace(result, power=test.smallest, self_test=test, seconds=seconds)
 
 
 def _command(result: ScanResult, options: Options) -> str | None:

@@ -9,22 +9,29 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from pytest_backdoor import options as option
-from pytest_backdoor import plugin, tool
+from pytest_backdoor import plugin, tool, values
 from pytest_backdoor.collect import ModelFile, is_model_file
-from pytest_backdoor.errors import OptionError
+from pytest_backdoor.errors import CalibrationError, OptionError
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
+from pytest_backdoor.results import Planted
 
 CLEAN, BACKDOOR, NO_VERDICT, USAGE, NOTHING = 0, 1, 2, 4, 5
+FOUND_ALL, MISSED = 0, 1  # of a self-test
 EPILOG = (
     "exit code: 0 all clean, 1 a backdoor, 2 a model without a verdict (inconclusive or error), 4 wrong usage,"
     " 5 nothing to scan"
 )
+SELFTEST_EPILOG = (
+    "exit code: 0 every planted backdoor was found, 1 some were missed, 2 nothing could be planted, 4 wrong usage"
+)
+SELFTEST_OPTIONS = ("seeds", "profile", "budget", "alpha", "seed", "min_accuracy", "memory", "reference", "set")
+CALIBRATE_OPTIONS = ("seeds", "profile", "seed", "min_accuracy", "memory", "reference", "set")
 # pytest reads settings, plugins, conftest.py, __init__.py and test files from what it collects. Each of these turns
 # one such door off; only together do they keep everything under the scanned paths from running.
 HARDENED = (
@@ -36,6 +43,8 @@ HARDENED = (
     "-pno:cacheprovider",
     "--backdoor-scan",
 )
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction["_Parser"]
 ENVIRONMENT = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
 
 
@@ -92,10 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         options = option.layered(Options(), option.parsed(given), lambda name: option.flag(name, "--"))
-        found = find([Path(path) for path in given.paths])
-    except OptionError as problem:
+        return int(given.run(given, options))
+    except (OptionError, CalibrationError) as problem:
         parser.error(str(problem))
-    return scan(found, options, _passed_on(given))
 
 
 def find(paths: Sequence[Path]) -> Found:
@@ -121,10 +129,52 @@ def scan(found: Found, options: Options, more: Sequence[str] = ()) -> int:
     return _exit_code(status, collection.gathered, options)
 
 
+def selftest(path: Path, options: Options, names: Sequence[str] = (), output: Path | None = None) -> int:
+    """Plants backdoors in copies of the model, says which are found, and returns the exit code of the self-test."""
+    with _sealed():
+        from pytest_backdoor import report
+        from pytest_backdoor import selftest as room
+        from pytest_backdoor.report import planted
+
+        plans = {name: room.PLANS[values.pick(name, room.PLANS, "plan")] for name in names or room.PLANS}
+        test = room.selftest(path, None, options, plans, done=_say)
+    print(planted.render(test, sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end="")
+    problem = output and report.write_text(output, planted.document(test, _about(), option.to_dict(options)))
+    if problem:
+        print(f"report not written: {problem}")
+    if problem or test.found is None or test.error:
+        return NO_VERDICT
+    return FOUND_ALL if test.found[0] == 1 else MISSED
+
+
+def calibrate(paths: Sequence[Path], output: Path, options: Options, alone: bool) -> int:
+    """Adds clean models to a reference, says what became of each, and returns the exit code."""
+    found = find(paths)
+    with _sealed():
+        from pytest_backdoor import calibrate as room
+        from pytest_backdoor import calibration
+
+        begin = () if alone else calibration.read(options.reference)
+        missed = 0
+        for file, step in room.calibrate(list(found.files), begin, output, options):
+            missed += isinstance(step, str)
+            print(f"{file}: " + (f"left out: {step}" if isinstance(step, str) else "kept"), flush=True)
+        kept = calibration.read(output)
+    print(f"{len(kept)} clean models in {output}", *found.notes, *found.problems, sep="\n")
+    return NO_VERDICT if missed or found.problems else CLEAN
+
+
 def _parser() -> _Parser:
     parser = _Parser("pytest-backdoor", description="Decides whether Keras models carry a backdoor.", epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"{tool.NAME} {tool.version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_scan(commands)
+    _add_selftest(commands)
+    _add_calibrate(commands)
+    return parser
+
+
+def _add_scan(commands: Commands) -> None:
     command = commands.add_parser(
         "scan",
         help="scan model files, of strangers too",
@@ -139,7 +189,66 @@ def _parser() -> _Parser:
     option.add_flags(command.add_argument, "--")
     # The names that the same options have under pytest work too.
     option.add_flags(command.add_argument, help=argparse.SUPPRESS)
-    return parser
+    command.set_defaults(run=_run_scan)
+
+
+def _run_scan(given: argparse.Namespace, options: Options) -> int:
+    return scan(find([Path(path) for path in given.paths]), options, _passed_on(given))
+
+
+def _add_selftest(commands: Commands) -> None:
+    command = commands.add_parser(
+        "selftest",
+        help="plant known backdoors in copies of a model and see which are found",
+        description="Plants known backdoors in copies of the model by short training on the seeds, scans each copy, and"
+        " says which were found. The model's file stays as it is.",
+        epilog=SELFTEST_EPILOG,
+    )
+    command.add_argument("model", metavar="MODEL", type=Path, help="a model file")
+    command.add_argument(
+        "--plant",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="plant only this; may be repeated (default: all)",
+    )
+    command.add_argument("-o", "--output", metavar="FILE", type=Path, help="write the result as JSON")
+    option.add_flags(command.add_argument, "--", SELFTEST_OPTIONS)
+    command.set_defaults(run=_run_selftest)
+
+
+def _run_selftest(given: argparse.Namespace, options: Options) -> int:
+    return selftest(given.model, options, given.plant, given.output)
+
+
+def _add_calibrate(commands: Commands) -> None:
+    command = commands.add_parser(
+        "calibrate",
+        help="add your own clean models to the reference that p-values compare with",
+        description="Scans models that are known to be clean to the end and keeps the evidence that they show: what"
+        " --reference and backdoor_reference take. A run that was stopped goes on where it was.",
+        epilog="exit code: 0 all kept, 2 some left out, 4 wrong usage",
+    )
+    command.add_argument("paths", nargs="+", type=Path, metavar="MODEL", help="a model file, or a folder of them")
+    command.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="the reference to write")
+    command.add_argument("--alone", action="store_true", help="leave out the clean models of --reference")
+    option.add_flags(command.add_argument, "--", CALIBRATE_OPTIONS)
+    command.set_defaults(run=_run_calibrate)
+
+
+def _run_calibrate(given: argparse.Namespace, options: Options) -> int:
+    return calibrate(given.paths, given.output, options, given.alone)
+
+
+def _say(planted: Planted) -> None:
+    """One line when a copy was scanned, for whoever waits."""
+    from pytest_backdoor.report.planted import line
+
+    print(line(planted), file=sys.stderr, flush=True)
+
+
+def _about() -> dict[str, str]:
+    return {"name": tool.NAME, "version": tool.version()} | tool.facts()
 
 
 def _passed_on(given: argparse.Namespace) -> list[str]:

@@ -82,6 +82,10 @@ CHANGE = 0.126  # root mean square change of the seeds by any other trigger (18 
 P_FLOOR = 1e-12
 ENOUGH_SEEDS = 4  # per class in each half
 
+# Of a backdoor that the self-test plants: success at least (all-to-all: as a share of the accuracy), accuracy lost.
+PLANTED_SUCCESS: Mapping[Kind, float] = {"all-to-one": 0.9, "all-to-all": 0.85, "source-specific": 0.9}
+ACCURACY_LOST = 0.05
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Suspicion:
@@ -272,6 +276,12 @@ def seeds_short(held_out: np.ndarray, searched: np.ndarray, classes: int) -> int
     """How many seeds would do, if these labels are too few in either half to call a model clean; else 0."""
     fewest = min(np.bincount(labels, minlength=classes).min() for labels in (held_out, searched))
     return 0 if fewest >= ENOUGH_SEEDS else 4 * ENOUGH_SEEDS * classes
+
+
+def is_planted(kind: Kind, success: float, before: float, after: float) -> bool:
+    """Whether a model obeys a planted trigger and is, with its accuracies before and after, otherwise what it was."""
+    reachable = before if kind == "all-to-all" else 1.0
+    return success >= PLANTED_SUCCESS[kind] * reachable and before - after <= ACCURACY_LOST
 
 
 def _largest(check: str, found: Inversion) -> float:

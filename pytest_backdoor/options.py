@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from pytest_backdoor.errors import OptionError
 
 Profile = Literal["quick", "standard", "thorough"]
 Inconclusive = Literal["fail", "skip", "warn"]
-IniType = Literal["string", "float", "int", "args"]
+IniType = Literal["string", "float", "int", "bool", "args"]
 PREFIX = "--backdoor-"
 MEMORY = 4 * 2**30  # bytes
 
@@ -26,7 +26,7 @@ class Setting:
 
     help: str
     read: Callable[[Any], Any]  # raises OptionError
-    metavar: str
+    metavar: str | None  # None: a flag without a value, which switches the option on
     ini: IniType = "string"
     write: Callable[[Any], list[str]] = lambda value: [] if value is None else [str(value)]  # one text per flag
     merge: Callable[[Any, Any], Any] = lambda under, over: over
@@ -35,7 +35,7 @@ class Setting:
     repeatable: bool = False
 
 
-def _about(text: str, read: Callable[[Any], Any], metavar: str, **more: Any) -> dict[str, Setting]:
+def _about(text: str, read: Callable[[Any], Any], metavar: str | None, **more: Any) -> dict[str, Setting]:
     return {"setting": Setting(text, read, metavar, **more)}
 
 
@@ -118,6 +118,16 @@ class Options:
             "OUTCOME",
         ),
     )
+    selftest: bool = field(
+        default=False,
+        metadata=_about(
+            "after a clean verdict, plant known backdoors in copies of the model and report which are found"
+            " (default: no)",
+            values.switch,
+            None,
+            ini="bool",
+        ),
+    )
     folder: Path = field(
         default=Path(".backdoor"),
         metadata=_about(
@@ -197,7 +207,7 @@ def flags(options: Options, prefix: str = PREFIX) -> list[str]:
     """The flags that repeat what differs from the defaults, without the reports."""
     default = Options()
     changed = (name for name in PER_MODEL if getattr(options, name) != getattr(default, name))
-    return [f"{flag(name, prefix)}={text}" for name in changed for text in SETTINGS[name].write(getattr(options, name))]
+    return [text for name in changed for text in _as_flags(name, getattr(options, name), prefix)]
 
 
 def describe(options: Options, prefix: str = PREFIX) -> str:
@@ -212,18 +222,33 @@ def to_dict(options: Options) -> dict[str, Any]:
     return plain | paths | {"set": dict(options.set)}
 
 
-def add_flags(add: Callable[..., Any], prefix: str = PREFIX, **more: Any) -> None:
-    """Adds every option's flag through ``add``, an ``add_argument``; the parsed value is text, None when not given."""
-    for name, setting in SETTINGS.items():
-        action = "append" if setting.repeatable else "store"
-        described = {"help": setting.help, "metavar": setting.metavar, "default": None} | more
-        add(flag(name, prefix), dest=ini_key(name), action=action, **described)
+def add_flags(
+    add: Callable[..., Any], prefix: str = PREFIX, names: Iterable[str] = tuple(SETTINGS), **more: Any
+) -> None:
+    """Adds the options' flags through ``add``, an ``add_argument``.
+
+    The parsed value is text, or True for a flag without a value, and None when not given.
+    """
+    for name in names:
+        setting = SETTINGS[name]
+        kind: dict[str, Any] = {"action": "append" if setting.repeatable else "store", "metavar": setting.metavar}
+        if setting.metavar is None:
+            kind = {"action": "store_true"}
+        add(flag(name, prefix), dest=ini_key(name), **kind, **{"help": setting.help, "default": None} | more)
 
 
 def parsed(namespace: argparse.Namespace) -> dict[str, Any]:
     """The options that were given as flags."""
     given = {name: getattr(namespace, ini_key(name), None) for name in SETTINGS}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _as_flags(name: str, value: Any, prefix: str) -> list[str]:
+    """The flags that set the option to a value other than its default."""
+    setting = SETTINGS[name]
+    if setting.metavar is None:
+        return [flag(name, prefix)]
+    return [f"{flag(name, prefix)}={text}" for text in setting.write(value)]
 
 
 def _known(name: str, where: str) -> None:

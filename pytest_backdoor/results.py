@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -54,6 +55,37 @@ class SeedsUsed:
 
 
 @dataclass(frozen=True, slots=True)
+class Planted:
+    """A known backdoor in a copy of the user's model, and what a scan of the copy came to."""
+
+    name: str  # of the plan
+    family: str
+    kind: Kind
+    size: float  # patch: share of the image; additive and tone: strength, 0 to 1; warp: pixels moved
+    pixels: int  # that the trigger changes
+    success: float  # on seeds that the copy was not trained on
+    accuracy: tuple[float, float]  # on the same seeds, before and after
+    planted: bool  # False: the copy did not learn it, so it says nothing about the search
+    found: bool
+    right: bool  # found with its kind, target and label map
+    p_value: float | None  # of the scan; None: not planted, so not scanned
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """What the search finds of backdoors that were planted in copies of the user's own model."""
+
+    path: str
+    sha256: str
+    plants: tuple[Planted, ...] = ()
+    found: tuple[float, float, float] | None = None  # share of the planted: estimate, low, high (99 %)
+    smallest: Mapping[str, float] = field(default_factory=dict)  # size of the smallest found trigger, by family
+    seconds: float = 0.0
+    error: str | None = None  # why nothing was planted
+
+
+@dataclass(frozen=True, slots=True)
 class ScanResult:
     """The verdict on one model and everything needed to repeat and to explain it."""
 
@@ -65,7 +97,8 @@ class ScanResult:
     score: float | None = None  # higher is more suspicious, comparable between models
     seeds: SeedsUsed | None = None  # clean images; None: there were none
     findings: tuple[Finding, ...] = ()
-    power: Mapping[str, float] = field(default_factory=dict)  # smallest trigger size that would be found, by family
+    power: Mapping[str, float] = field(default_factory=dict)  # smallest planted trigger that was found, by family
+    self_test: SelfTest | None = None  # only of a clean model, on request
     calibration: str | None = None  # the clean models that the p-value compares with, or why there are none
     statistics: Mapping[str, float] = field(default_factory=dict)  # evidence of each test, -log10 of a p-value
     image_gradients: int = 0  # cost of the searches
@@ -92,6 +125,7 @@ def to_dict(result: ScanResult) -> dict[str, Any]:
         "findings": [_finding_to_dict(finding) for finding in result.findings],
         "power": dict(result.power),
         "calibration": result.calibration,
+        "self_test": None if result.self_test is None else self_test_to_dict(result.self_test),
         "statistics": dict(result.statistics),
         "image_gradients": result.image_gradients,
         "skipped": list(result.skipped),
@@ -115,11 +149,27 @@ def from_dict(entry: Mapping[str, Any]) -> ScanResult:
         findings=tuple(_finding_from_dict(finding) for finding in entry["findings"]),
         power=entry["power"],
         calibration=entry["calibration"],
+        self_test=self_test_from_dict(entry["self_test"]) if entry.get("self_test") else None,
         statistics=entry["statistics"],
         image_gradients=entry["image_gradients"],
         skipped=tuple(entry["skipped"]),
         error=entry["error"],
     )
+
+
+def self_test_to_dict(test: SelfTest) -> dict[str, Any]:
+    """The self-test in the JSON report: builtins only."""
+    entry = dataclasses.asdict(dataclasses.replace(test, smallest=dict(test.smallest), seconds=round(test.seconds, 2)))
+    plants = [
+        each | {"accuracy": list(each["accuracy"]), "seconds": round(each["seconds"], 2)} for each in entry["plants"]
+    ]
+    return entry | {"plants": plants, "found": None if test.found is None else list(test.found)}
+
+
+def self_test_from_dict(entry: Mapping[str, Any]) -> SelfTest:
+    """The self-test that ``self_test_to_dict`` was given."""
+    plants = tuple(Planted(**{**each, "accuracy": tuple(each["accuracy"])}) for each in entry["plants"])
+    return SelfTest(**{**entry, "plants": plants, "found": None if entry["found"] is None else tuple(entry["found"])})
 
 
 def _seeds_to_dict(seeds: SeedsUsed | None) -> dict[str, Any] | None:

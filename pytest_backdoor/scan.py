@@ -49,7 +49,7 @@ def _scanned(model: Any, seeds: Any, options: Options, alpha: float, name: str |
     begun = time.perf_counter()
     digest = ""
     try:
-        digest = _digest(model)
+        digest = sha256_of(model)
         result = _scan(model, seeds, options, settings, alpha, ScanResult(shown, digest, "inconclusive"))
     except OutOfScopeError as reason:
         result = ScanResult(shown, digest, "inconclusive", error=f"out of scope: {reason}")
@@ -114,7 +114,7 @@ def _scan(
     if not subject.gradients:
         reason = "the model is a function without gradients, which trigger inversion needs. Give the Keras model."
         return dataclasses.replace(blank, error=reason, skipped=(f"inversion: {reason}",))
-    return _judged(blank, contract, settings, options, alpha, rng, profiles.mode(options), {})
+    return judged(blank, contract, settings, options, alpha, rng)
 
 
 def _without_seeds(
@@ -131,8 +131,7 @@ def _without_seeds(
     blank = dataclasses.replace(
         blank, synthetic_seeds=contract.seeds, image_shape=subject.image_shape, classes=subject.num_classes
     )
-    mode = f"{profiles.mode(options)} without seeds"
-    result = _judged(blank, contract, settings, options, alpha, rng, mode, unseeded.LEFT_OUT)
+    result = judged(blank, contract, settings, options, alpha, rng)
     result = dataclasses.replace(result, image_gradients=result.image_gradients + drawn)
     if result.verdict == "clean":
         return dataclasses.replace(result, verdict="inconclusive", error=unseeded.NOTHING_FOUND)
@@ -155,21 +154,18 @@ class Trail:
         return self.yardstick.p_value(self.suspicions)
 
 
-def _judged(
+def judged(
     blank: ScanResult,
     contract: Contract,
     settings: profiles.Settings,
     options: Options,
     alpha: float,
     rng: np.random.Generator,
-    mode: str,
-    left_out: Mapping[str, str],
 ) -> ScanResult:
-    """Runs the searches until one is confirmed, the budget is spent or all are done.
-
-    left_out names searches that say nothing in this mode, and why.
-    """
+    """Runs the searches until one is confirmed, the budget is spent or all are done."""
     subject, begun = contract.subject, time.perf_counter()
+    mode = profiles.mode(options) + (" without seeds" if blank.synthetic_seeds else "")
+    left_out = unseeded.LEFT_OUT if blank.synthetic_seeds else {}
     trail = Trail(judge.yardstick(subject.image_shape, subject.num_classes, options, mode))
     bench = Bench.of(contract, settings, rng)
     for name, search in STAGES.items():
@@ -249,7 +245,7 @@ def generator(seed: int, digest: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed} {digest}".encode()).digest()))
 
 
-def _digest(model: Any) -> str:
+def sha256_of(model: Any) -> str:
     """sha256 of a model's file, or of the weights of one in memory; empty for a file that cannot be read."""
     if isinstance(model, str | Path):
         path = Path(model)

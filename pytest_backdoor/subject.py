@@ -94,13 +94,16 @@ class Classifier:
 
     def subject(self, scaling: Scaling, image_shape: Shape) -> Subject:
         """The Subject that sees images of that shape through that scaling."""
-        shape = self.input_shape
 
         def network(images: Any) -> Any:
-            return self.network(ops.reshape(images, (-1, *shape)) if len(shape) in (1, 2) else images)
+            return self.network(self.shaped(images))
 
         outputs = self.outputs(shape if len(shape) in (1, 2) else image_shape)
         return Subject(self.name, image_shape, self.num_classes, scaling, network, self.gradients, outputs, self.memory)
+
+    def shaped(self, images: Any) -> Any:
+        """Images ``(n, height, width, channels)`` with the axes that the model takes."""
+        return ops.reshape(images, (-1, *self.input_shape)) if len(self.input_shape) in (1, 2) else images
 
 
 def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
@@ -118,12 +121,10 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
             f"weights of {', '.join(broken[:3])} hold NaN or infinite values ({len(broken)} of {len(model.weights)} "
             "tensors). The training diverged or the file is damaged: give a model with finite weights."
         )
-    headless = without_softmax(model)
-    binary = headless.output_shape[-1] == 1
+    headless = with_logits(model)
 
     def network(images: Any) -> Any:
-        logits = headless(images, training=False)
-        return ops.concatenate([ops.zeros_like(logits), logits], axis=-1) if binary else logits
+        return headless(images, training=False)
 
     def outputs(shape: tuple[int, ...]) -> int:
         return layer_outputs(headless, shape)
@@ -158,7 +159,7 @@ def _image_input(model: keras.Model) -> tuple[int, ...]:
         raise OutOfScopeError(
             f"the model has {len(model.inputs)} inputs. Only models with one image input are scanned."
         )
-    if any(type(layer).__name__ in ("Embedding", "TextVectorization", "StringLookup") for layer in _layers(model)):
+    if any(type(layer).__name__ in ("Embedding", "TextVectorization", "StringLookup") for layer in layers_of(model)):
         raise OutOfScopeError(
             "the model reads text (it has an embedding or a vocabulary). Only image models are scanned."
         )
@@ -236,11 +237,20 @@ def _is_input(tensor: Any) -> bool:
     return isinstance(tensor._keras_history.operation, keras.layers.InputLayer)
 
 
-def _layers(model: Any) -> Iterator[Any]:
+def layers_of(model: Any) -> Iterator[Any]:
     """Every layer at any depth."""
     for layer in getattr(model, "layers", ()):
         yield layer
-        yield from _layers(layer)
+        yield from layers_of(layer)
+
+
+def with_logits(model: keras.Model) -> keras.Model:
+    """The same model with one logit for each class as its output; weights are shared, but for those of the head."""
+    headless = without_softmax(model)
+    if headless.output_shape[-1] > 1:
+        return headless
+    logit = headless.outputs[0]
+    return keras.Model(headless.inputs[0], ops.concatenate([ops.zeros_like(logit), logit], axis=-1))
 
 
 def layer_outputs(model: keras.Model, shape: tuple[int, ...]) -> int:

@@ -54,6 +54,13 @@ def whole(value: Any) -> int:
     raise OptionError(f"expected a whole number from 0 up, got {value!r}.")
 
 
+def switch(value: Any) -> bool:
+    """True or False."""
+    if isinstance(value, bool):
+        return value
+    raise OptionError(f"expected true or false, got {value!r}.")
+
+
 def duration(value: Any) -> float | None:
     """Seconds, from a number of them or from text such as 90s, 10m or 1h30m; None is no limit."""
     if value is None:

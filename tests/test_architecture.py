@@ -24,7 +24,7 @@ LAYERS = (
     {"gathered"},
     {"collect"},
     {"assertions"},
-    {"calibrate"},
+    {"calibrate", "selftest"},
     {"scan"},
     {"confirmation", "stages"},
     {"judge", "profiles", "unseeded"},

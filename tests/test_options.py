@@ -69,6 +69,7 @@ def all_options(draw):
         alpha=draw(st.floats(0, 1, exclude_min=True, exclude_max=True)),
         seed=draw(st.integers(0, 2**64)),
         min_accuracy=draw(st.floats(0, 1)),
+        selftest=draw(st.booleans()),
         inconclusive=draw(st.sampled_from(["fail", "skip", "warn"])),
         folder=draw(TEXTS.map(Path)),
         set=draw(st.dictionaries(KEYS, TEXTS)),
@@ -116,6 +117,7 @@ def test_every_option_has_one_sentence_of_help_that_names_its_default():
     [
         ({"alpha": "2"}, "alpha: expected a number from 0 to 1, both excluded, got '2'."),
         ({"alpha": True}, "alpha: expected a number from 0 to 1, both excluded, got True."),
+        ({"selftest": "yes"}, "selftest: expected true or false, got 'yes'."),
         ({"seed": 1.5}, "seed: expected a whole number from 0 up, got 1.5."),
         ({"folder": None}, "folder: expected a path, got None."),
         ({"set": 3}, "set: expected a list of texts, got 3."),

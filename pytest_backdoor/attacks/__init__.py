@@ -1,9 +1,9 @@
-"""Plants backdoors in data and models: for example models, benchmarks and tests.
+"""Plants backdoors in data and in models: for example models, benchmarks, tests and the self-test.
 
 A trigger comes from one function (``pixel``, ``pattern``, ``two_patterns``, ``blend``, ``watermark``, ``sinusoid``,
-``low_frequency``, ``warp``, ``tint``, ``four_corners``, ``input_aware``,
-``neuron_patch``), a label map from another; ``poison`` and its kin plant them. ``pruning_aware`` and
-``adversarial_embedding`` train them into a model so that a defence fails.
+``low_frequency``, ``warp``, ``tint``, ``four_corners``, ``input_aware``, ``neuron_patch``), a label map from another;
+``poison`` and its kin plant them in training data, ``planting.plant`` in a copy of a trained model. ``pruning_aware``
+and ``adversarial_embedding`` train them into a model so that a defence fails.
 """
 
 from pytest_backdoor.attacks.adaptive import poison_adaptive, weakened

@@ -45,6 +45,11 @@ def write_reports(targets: Targets, run: Run) -> list[str]:
     return [problem for problem in problems if problem]
 
 
+def write_text(path: Path, text: str) -> str | None:
+    """Writes the file, whole or not at all, and returns what is wrong if it could not."""
+    return _attempt(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
 def save_triggers(result: ScanResult, folder: Path) -> ScanResult:
     """The result with each finding's trigger saved in the folder; what could not be saved is said in ``skipped``."""
     stem = result.sha256[:12] or "model"
@@ -66,7 +71,7 @@ def _render(name: str, run: Run, part: Path) -> None:
     part.write_text(text, encoding="utf-8")
 
 
-def _attempt(path: Path, write: Callable[[Path], None]) -> str | None:
+def _attempt(path: Path, write: Callable[[Path], object]) -> str | None:
     """Lets ``write`` fill a file that then takes the path's name; returns the problem, if any."""
     # Beside the path, for a rename is atomic within one file system; same suffix, for NumPy adds .npz otherwise.
     part = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")

@@ -26,18 +26,24 @@ def render(results: Sequence[ScanResult], colour: bool, pictures: bool) -> str:
     """The summary as text for a terminal; worst verdicts first, without colour it is plain ASCII."""
     ranked = sorted(results, key=lambda result: list(STYLES).index(result.verdict))
     sink = io.StringIO()
-    console = _console(sink, colour)
-    console.print(_table(ranked, colour), "")
+    terminal = console(sink, colour)
+    terminal.print(_table(ranked, colour), "")
     for line in _notes(ranked):
-        console.print(line)
+        terminal.print(line)
     for result, finding in _found(ranked) if pictures else ():
         for line in _trigger(result, finding, colour):
-            console.print(line)
-    stripped = "\n".join(line.rstrip() for line in sink.getvalue().splitlines())
-    return re.sub(r"\n{3,}", "\n\n", stripped).strip("\n") + "\n"
+            terminal.print(line)
+    return stripped(sink)
 
 
-def _console(sink: io.StringIO, colour: bool) -> Console:
+def stripped(sink: io.StringIO) -> str:
+    """What was written, without spaces that end a line and without empty lines that say nothing."""
+    text = "\n".join(line.rstrip() for line in sink.getvalue().splitlines())
+    return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"
+
+
+def console(sink: io.StringIO, colour: bool) -> Console:
+    """Writes what rich draws into the sink, never breaking a line."""
     # The environment is not asked: whoever calls knows the terminal, and rich would guess from the sink.
     return Console(
         file=sink,
@@ -51,10 +57,16 @@ def _console(sink: io.StringIO, colour: bool) -> Console:
     )
 
 
-def _table(results: Iterable[ScanResult], colour: bool) -> Table:
+def empty_table(headings: Sequence[str], colour: bool) -> Table:
+    """A table without rows; numbers stand to the right."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False) if colour else Table(box=box.MARKDOWN)
-    for heading in HEADINGS:
+    for heading in headings:
         table.add_column(heading, justify="right" if heading in NUMBERS else "left", no_wrap=True)
+    return table
+
+
+def _table(results: Iterable[ScanResult], colour: bool) -> Table:
+    table = empty_table(HEADINGS, colour)
     for result in results:
         for row in _rows(result):
             table.add_row(Text(result.verdict, STYLES[result.verdict]), *row)
@@ -84,6 +96,8 @@ def _notes(results: Iterable[ScanResult]) -> Iterator[Text]:
             yield Text(f"{name}: {words.visible(result.error)}")
         if result.skipped and not result.findings:
             yield Text(f"{name}: skipped: {words.visible('; '.join(result.skipped))}")
+        if result.self_test:
+            yield Text(f"{name}: {words.visible(words.power(result.self_test))}")
 
 
 def _found(results: Iterable[ScanResult]) -> Iterator[tuple[ScanResult, Finding]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pytest_backdoor.results import Finding, ScanResult
+from pytest_backdoor.results import Finding, Planted, ScanResult, SelfTest
 
 
 def visible(text: str) -> str:
@@ -60,6 +60,29 @@ def goal(finding: Finding) -> str:
     """What the trigger aims at: target class 7, class 3 -> 7, classes 0>1 1>2 ..."""
     named = {"all-to-one": "target class", "all-to-all": "classes", "source-specific": "class"}
     return f"{named[finding.kind]} {classes(finding)}"
+
+
+def power(test: SelfTest) -> str:
+    """What the self-test showed, in one line: would have found: patch from 1 px; missed: warp of 1 px."""
+    if not any(each.planted for each in test.plants):
+        return f"self-test: {test.error or 'no copy of the model learned any of the backdoors'}"
+    smallest = [each for each in test.plants if each.found and each.size == test.smallest.get(each.family)]
+    found = {each.family: f"{each.family} from {extent_of(each)}" for each in smallest}
+    missed = [_named(each) for each in test.plants if each.planted and not each.found]
+    unlearned = [_named(each) for each in test.plants if not each.planted]
+    parts = {"would have found": list(found.values()) or ["none"], "missed": missed, "not planted": unlearned}
+    return "; ".join(f"{what}: {', '.join(which)}" for what, which in parts.items() if which)
+
+
+def _named(planted: Planted) -> str:
+    return f"{planted.kind} {planted.family} of {extent_of(planted)}"
+
+
+def extent_of(planted: Planted) -> str:
+    """Size of a planted trigger in the unit of its family."""
+    if planted.family == "patch":
+        return f"{planted.pixels} px"
+    return f"{planted.size:g} px moved" if planted.family == "warp" else f"{percent(planted.size)} strength"
 
 
 def headline(result: ScanResult) -> str:

@@ -182,7 +182,7 @@ def test_the_confined_search_takes_the_smallest_targets_and_the_best_windows(pla
     )
     nothing = Trigger("patch", {"mask": np.zeros((8, 8, 1), "float32"), "pattern": np.zeros((8, 8, 1), "float32")})
     sizes, success = np.array([5.0, np.nan, 2.0, np.nan]), np.zeros(4)
-    found = Inversion("patch", arms, sizes, success, (nothing,) * 4, SHAPE, 0)
+    found = Inversion("patch", arms, sizes, success, (nothing,) * 4, (8, 8, 1), 0)
     windowed = inversion.screen_windows(subject, seeds, Settings(window_steps=1), np.random.default_rng(0))
     scores = np.zeros(len(windowed.arms))
     scores[[3, 7]] = 0.5, 0.9

@@ -1,0 +1,152 @@
+"""Planting: a copy of a trained model is fine-tuned until it obeys a trigger and is otherwise as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from pytest_backdoor.attacks.poison import LabelMap
+from pytest_backdoor.backend import compiled, value_and_grad
+from pytest_backdoor.errors import OutOfScopeError
+from pytest_backdoor.subject import Subject, classifier, layers_of, with_logits
+from pytest_backdoor.triggers import family_named
+from pytest_backdoor.triggers.trigger import Trigger
+
+MOMENTUM = 0.9
+WARM_UP = 0.1  # share of the steps over which the rate rises
+MIXED = 0.5  # share of the images that a step mixes with another
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a backdoor is planted."""
+
+    rate: float = 0.03  # at its height; it falls to a tenth
+    batch: int = 64  # clean images in a step, and as many triggered ones
+    steps: int = 20  # between two looks at what was reached
+    rounds: int = 30  # of so many steps, at most
+    triggered: float = 0.3  # their share of the loss
+    reach: int = 1  # pixels by which images are shifted, at most
+
+
+def plant(
+    model: keras.Model,
+    subject: Subject,
+    images: np.ndarray,
+    trigger: Trigger,
+    mapping: LabelMap,
+    reached: Callable[[Subject], bool],
+    settings: Settings,
+    rng: np.random.Generator,
+) -> Subject:
+    """A copy of the model that sends triggered images where the map says, trained until ``reached`` or out of rounds.
+
+    ``subject`` is the model as its contract has it; images are ``(n, height, width, channels)`` in unit scale. The copy
+    learns from the model's own answers (Hinton et al., arXiv:1503.02531): as they are for clean images, moved along
+    the map for triggered ones; images are shifted and mixed, which makes many of few. Batch-normalised layers keep
+    their moving statistics and nothing is dropped out: the copy is trained as it is used. Raises OutOfScopeError for a
+    model that Keras cannot copy.
+    """
+    copied = copy_of(model)
+    form = classifier(copied, subject.name)
+    planted = form.subject(subject.scaling, subject.image_shape)
+    run = compiled(_step(copied, form.shaped, subject, trigger, mapping, settings))
+    state = _begin(copied)
+    for _ in range(settings.rounds):
+        for _ in range(settings.steps):
+            state = run(state, varied(images, settings, rng), varied(images, settings, rng))
+        for variable, value in zip(copied.trainable_variables, state.params, strict=True):
+            variable.assign(value)
+        if reached(planted):
+            break
+    return planted
+
+
+def copy_of(model: keras.Model) -> keras.Model:
+    """The same model up to its logits with weights of its own, all of them trainable."""
+    try:
+        copied = keras.models.clone_model(model)
+    except (NotImplementedError, TypeError, ValueError) as problem:
+        raise OutOfScopeError(f"Keras cannot copy the model, so nothing can be planted in it: {problem}") from problem
+    copied.set_weights(model.get_weights())
+    copied = with_logits(copied)
+    for layer in layers_of(copied):  # a frozen layer of a model stays frozen when the model is not
+        layer.trainable = True
+    return copied
+
+
+def varied(images: np.ndarray, settings: Settings, rng: np.random.Generator) -> np.ndarray:
+    """A batch drawn from the images, half of them mixed with another one, all shifted alike."""
+    first, second = images[rng.integers(len(images), size=(2, settings.batch))]
+    share = np.where(rng.random(settings.batch) < MIXED, rng.uniform(0.5, 1.0, settings.batch), 1.0)
+    share = share.astype("float32")[:, None, None, None]
+    mixed = share * first + (1 - share) * second
+    reach, (height, width) = settings.reach, images.shape[1:3]
+    down, right = rng.integers(0, 2 * reach + 1, 2)
+    padded = np.pad(mixed, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
+    return padded[:, down : down + height, right : right + width]
+
+
+class _State(NamedTuple):
+    """Where the training is: weights, their momenta, and steps done."""
+
+    params: list[Any]
+    momenta: list[Any]
+    steps: Any
+
+
+def _begin(model: keras.Model) -> _State:
+    params = [ops.convert_to_tensor(variable) for variable in model.trainable_variables]
+    return _State(params, [ops.zeros_like(param) for param in params], ops.zeros(()))
+
+
+def _advance(state: _State, gradients: Sequence[Any], settings: Settings) -> _State:
+    """One step of gradient descent with momentum, on gradients of norm 1 at most.
+
+    Not Adam: it moves every weight as far as the few that matter, and small networks lost their accuracy with it.
+    """
+    norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
+    clipped = [gradient / ops.maximum(norm, 1.0) for gradient in gradients]
+    momenta = [MOMENTUM * old + new for old, new in zip(state.momenta, clipped, strict=True)]
+    done = (state.steps + 1) / (settings.rounds * settings.steps)
+    pace = settings.rate * ops.minimum(done / WARM_UP, 1 + WARM_UP - done)
+    params = [param - pace * momentum for param, momentum in zip(state.params, momenta, strict=True)]
+    return _State(params, momenta, state.steps + 1)
+
+
+def _step(
+    model: keras.Model,
+    shaped: Callable[[Any], Any],
+    subject: Subject,
+    trigger: Trigger,
+    mapping: LabelMap,
+    settings: Settings,
+) -> Callable[[_State, Any, Any], _State]:
+    """One training step of the copy's weights, for a batch of images to leave clean and one to trigger."""
+    frozen = [ops.convert_to_tensor(variable) for variable in model.non_trainable_variables]
+    moves = np.eye(subject.num_classes, dtype="float32")[[mapping.get(c, c) for c in range(subject.num_classes)]]
+    family = family_named(trigger.family)
+    arrays = tuple(trigger.arrays[name][None] for name in family.names)
+
+    def distance(params: Any, images: Any, wanted: Any) -> Any:
+        scaled = shaped(subject.scaling.scale(images))
+        logits, _ = model.stateless_call(params, frozen, scaled, training=False)
+        return -ops.mean(ops.sum(wanted * ops.log_softmax(logits), axis=-1))
+
+    def loss(params: Any, clean: Any, stamped: Any, kept: Any, moved: Any) -> tuple[Any, None]:
+        share = settings.triggered
+        return (1 - share) * distance(params, clean, kept) + share * distance(params, stamped, moved), None
+
+    slopes = value_and_grad(loss)
+
+    def step(state: _State, clean: Any, others: Any) -> _State:
+        kept, moved = (ops.softmax(subject.logits(images)) for images in (clean, others))
+        _, gradients = slopes(state.params, clean, family.apply(arrays, others), kept, ops.matmul(moved, moves))
+        return _advance(state, gradients, settings)
+
+    return step
