@@ -98,7 +98,7 @@ class Classifier:
         def network(images: Any) -> Any:
             return self.network(self.shaped(images))
 
-        outputs = self.outputs(shape if len(shape) in (1, 2) else image_shape)
+        outputs = self.outputs(self.input_shape if len(self.input_shape) in (1, 2) else image_shape)
         return Subject(self.name, image_shape, self.num_classes, scaling, network, self.gradients, outputs, self.memory)
 
     def shaped(self, images: Any) -> Any:
@@ -208,7 +208,7 @@ def _white(model: keras.Model) -> float | None:
 
     Rescaling takes white to 1. Normalization knows the mean of the images, which is above 1 in bytes only.
     """
-    for layer in _layers(model):
+    for layer in layers_of(model):
         if type(layer).__name__ == "Rescaling":
             white = float(np.max((1.0 - np.asarray(layer.offset)) / np.asarray(layer.scale)))
             return white if white > 0 else None
