@@ -62,13 +62,15 @@ def save(recipe: Recipe, folder: Path) -> dict[str, object]:
 def write_seeds(recipe: Recipe, path: Path) -> None:
     """Clean test images with labels, as many of each class, in the file's own 0..255 scale."""
     _, (images, labels) = load(recipe.data)
-    rng = np.random.default_rng(12345)
-    each = SEEDS[recipe.data]
-    chosen = np.concatenate(
-        [rng.choice(np.flatnonzero(labels == label), each, replace=False) for label in range(recipe.classes)]
-    )
+    chosen = pick(labels, SEEDS[recipe.data], np.random.default_rng(12345))
     shown = images[chosen] if recipe.training != "border" else (255 * bordered(images[chosen] / 255.0)).astype("uint8")
     np.savez_compressed(path, x=shown.squeeze(), y=labels[chosen].astype("uint8"))
+
+
+def pick(labels: np.ndarray, each: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices of so many images of each class, or of as many as there are."""
+    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    return np.concatenate([rng.choice(members, min(each, len(members)), replace=False) for members in classes])
 
 
 def main() -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from example_models import tables
 from example_models.build import pick
 from example_models.data import load
-from example_models.peers import anomaly_index
+from example_models.peers import anomaly_index, margin_p_value
 from example_models.training import bordered
 from pytest_backdoor.contract import Contract, check
 from pytest_backdoor.loading import keras_file
@@ -21,7 +22,9 @@ from pytest_backdoor.options import Options
 from pytest_backdoor.profiles import PROFILES
 from pytest_backdoor.results import to_dict
 from pytest_backdoor.scan import generator, scan
-from pytest_backdoor.search.inversion import Arm, invert
+from pytest_backdoor.search.arms import Arm
+from pytest_backdoor.search.inversion import invert
+from pytest_backdoor.search.margin import Settings, margins
 from pytest_backdoor.seeds import as_seeds
 from pytest_backdoor.subject import classifier
 
@@ -30,14 +33,25 @@ STRESS = (50, 100, 500)  # seeds, of clean models that were trained in unusual w
 Row = dict[str, Any]
 
 
-def measure(folder: Path, only: str, results: str, look: Callable[[Path, Row], Row]) -> None:
-    """Writes what ``look`` makes of every model that has no result of that name yet."""
+def every(truth: Row) -> bool:
+    return True
+
+
+def unusual(truth: Row) -> bool:
+    """Whether the model is clean and was trained in an unusual way."""
+    return truth["attack"] is None and truth["training"] != "plain"
+
+
+def measure(
+    folder: Path, only: str, results: str, look: Callable[[Path, Row], Row], which: Callable[[Row], bool] = every
+) -> None:
+    """Writes what ``look`` makes of every such model that has no result of that name yet."""
     for truth in sorted(folder.glob("*/*.json")):
         result = truth.parent / results / truth.name
-        if only not in truth.name or result.exists():
+        if only not in truth.name or result.exists() or not which(read(truth)):
             continue
         result.parent.mkdir(exist_ok=True)
-        entry = look(truth.with_suffix(".keras"), json.loads(truth.read_text()))
+        entry = look(truth.with_suffix(".keras"), read(truth))
         partial = result.with_suffix(".partial")
         partial.write_text(json.dumps(entry, indent=1))
         os.replace(partial, result)
@@ -67,7 +81,11 @@ def peers(model: Path, truth: Row) -> Row:
     rng = generator(0, model.stem)
     seeds = as_seeds(model.with_name("seeds.npz"))
     contract = check(classifier(keras_file.load(model), model.stem), seeds, 0.0, rng)
-    return {"anomaly_index": anomaly_index(_mask_sizes(contract, rng))}
+    climbed = margins(contract.subject, Settings(), rng)
+    return {
+        "anomaly_index": anomaly_index(_mask_sizes(contract, rng)),
+        "margin_p": margin_p_value(climbed.largest),
+    }
 
 
 def _mask_sizes(contract: Contract, rng: np.random.Generator) -> np.ndarray:
@@ -77,28 +95,71 @@ def _mask_sizes(contract: Contract, rng: np.random.Generator) -> np.ndarray:
 
 
 def rows(folder: Path, results: str) -> list[Row]:
-    """Truth and result of each scanned model."""
-    paths = sorted(folder.glob(f"*/{results}/*.json"))
+    """Truth and result of each model that has such a result."""
     return [
-        {
-            "name": path.stem,
-            **json.loads((path.parents[1] / path.name).read_text()),
-            "result": json.loads(path.read_text()),
-        }
-        for path in paths
+        {"name": path.stem, **read(path.parents[1] / path.name), "result": read(path)}
+        for path in sorted(folder.glob(f"*/{results}/*.json"))
     ]
+
+
+def counted(found: list[Row], clean: list[Row]) -> list[Row]:
+    """The rows of models that are what they should be."""
+    return [row for row in found if tables.counts(row, tables.clean_accuracy(row, clean))]
+
+
+def report(root: Path) -> str:
+    """All that was measured, as Markdown."""
+    clean = [read(path) for path in root.glob("*/*/*.json") if read(path)["attack"] is None]
+    profiles = {name: counted(rows(root / "test", name), clean) for name in ("standard", "quick")}
+    standard = profiles["standard"]
+    looked = counted(rows(root / "test", "peers"), clean)
+    head = ["", "false alarms", "found", "found and right", "AUROC", "time: median, 95 %"]
+    lines = [tables.line(head), tables.line(["---"] * len(head))]
+    lines += [tables.line(tables.overall(each, f"profile {name}")) for name, each in profiles.items() if each]
+    lines += [tables.line(tables.peers(looked, *rule)) for rule in PEERS]
+    backdoored = [row for row in standard if row["attack"]]
+    lines += ["", "Found, by attack:", "", *tables.grid(backdoored, tables.attack_of, tables.flagged)]
+    lines += ["", "Found, by network:", "", *tables.grid(backdoored, lambda row: row["architecture"], tables.flagged)]
+    alarms = [row for row in standard if not row["attack"]]
+    lines += ["", "False alarms, by training:", "", *tables.grid(alarms, lambda row: row["training"], tables.flagged)]
+    fewer = [dict(row, seeds=f"{count} seeds") for count in STRESS for row in rows(root / "test", f"seeds-{count}")]
+    lines += ["", "False alarms, by seeds:", "", *tables.grid(fewer, lambda row: row["seeds"], tables.flagged)]
+    return "\n".join([*lines, "", "Wrong, in the standard profile:", "", *tables.misjudged(standard)])
+
+
+PEERS = (
+    (
+        "Neural Cleanse, index > 2",
+        lambda row: row["result"]["anomaly_index"],
+        lambda row: row["result"]["anomaly_index"] > 2,
+    ),
+    ("MM-BD, p <= 0.05", lambda row: -row["result"]["margin_p"], lambda row: row["result"]["margin_p"] <= 0.05),
+)
+
+
+def read(path: Path) -> Row:
+    row: Row = json.loads(path.read_text())
+    return row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="a set that example_models.build --into DIR trained")
+    parser.add_argument("root", type=Path, metavar="DIR", help="a folder with the sets reference and test")
     parser.add_argument("--only", default="", metavar="TEXT", help="just the models with TEXT in their name")
     parser.add_argument("-o", "--output", type=Path, help="the document whose measured part is replaced")
     options = parser.parse_args()
-    measure(options.folder, options.only, "standard", scanned("standard"))
-    measure(options.folder, options.only, "peers", peers)
-    measure(options.folder, options.only, "quick", scanned("quick"))
-    print(options.folder)
+    folder = options.root / "test"
+    for name in ("standard", "quick"):
+        measure(folder, options.only, name, scanned(name))
+    measure(folder, options.only, "peers", peers)
+    for count in STRESS:
+        measure(folder, options.only, f"seeds-{count}", with_seeds(count), unusual)
+    measured = report(options.root)
+    print(measured)
+    if options.output:
+        text = options.output.read_text()
+        before, after = text[: text.index(BEGIN)], text[text.index(END) :]
+        options.output.write_text(f"{before}{BEGIN}\n{measured}\n{after}")
 
 
 if __name__ == "__main__":
