@@ -20,7 +20,14 @@ PROFILES = {
     "quick": inversion.Settings(steps=100, faint_steps=50, confined_steps=100, restarts=2, pair_steps=40, refined=10),
     "standard": inversion.Settings(),
     "thorough": inversion.Settings(
-        steps=300, faint_steps=160, confined_steps=300, restarts=6, pair_steps=120, refined=40, refine_steps=400
+        steps=300,
+        faint_steps=160,
+        drawn_steps=100,
+        confined_steps=300,
+        restarts=6,
+        pair_steps=120,
+        refined=40,
+        refine_steps=400,
     ),
 }
 

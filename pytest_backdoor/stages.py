@@ -73,6 +73,12 @@ def whole_image(family: str, bench: Bench) -> list[Suspicion]:
     return bench.tests(family, bench.spent(found))
 
 
+def sample_specific(bench: Bench) -> list[Suspicion]:
+    """Another pattern for every image, to one class."""
+    found = inversion.sample_specific(bench.subject, bench.seeds, bench.settings.search, bench.rng)
+    return bench.tests("generator", bench.spent(found))
+
+
 def pairs(bench: Bench) -> list[Suspicion]:
     """Patches for one source class and one target, on shifted seeds."""
     moved = shifted(bench.subject, bench.seeds, bench.rng)
@@ -98,6 +104,6 @@ STAGES: dict[str, Stage] = {
     "low-frequency": partial(whole_image, "low-frequency"),
     "tone": partial(whole_image, "tone"),
     "warp": partial(whole_image, "warp"),
-    "generator": partial(whole_image, "generator"),
+    "generator": sample_specific,
     "pair": pairs,
 }

@@ -31,7 +31,8 @@ class Settings:
     """Budget of the searches; images are per arm and step."""
 
     steps: int = 150  # of every arm of the patch family
-    faint_steps: int = 80  # of every arm of the additive family
+    faint_steps: int = 60  # of every arm of the families that change the whole image
+    drawn_steps: int = 40  # of a generator for each target class
     confined_steps: int = 150
     finalists: int = 6  # target arms that go to the confined search
     window_steps: int = 40  # of a free label map in each window
@@ -92,6 +93,14 @@ def universal_arms(targets: Iterable[int], settings: Settings) -> list[Arm]:
     arms = [Arm("target", settings.images, settings.level, target=label) for label in targets]
     arms += [Arm("map", settings.map_images, settings.map_level)] * settings.restarts
     return [*arms, Arm("away", settings.away_images, settings.level)]
+
+
+def sample_specific(subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
+    """A generator for each of the promising target classes; they cost five times as much as other triggers."""
+    targets, spent = contenders(subject, "generator", seeds, settings, rng)
+    arms = [Arm("target", settings.images, settings.level, target=label) for label in targets]
+    found = invert(subject, "generator", arms, seeds, settings.drawn_steps, rng)
+    return replace(found, image_gradients=found.image_gradients + spent)
 
 
 def contenders(
