@@ -104,17 +104,24 @@ def one_class(check: str, found: Inversion, classes: int) -> Suspicion | None:
 
     Of many classes only the most promising were searched, which is corrected for all.
     """
-    targets = found.of("target")
-    sizes = np.log(np.where(np.isnan(found.sizes), _largest(check, found), found.sizes))[targets]
-    if len(targets) < 2 or np.isnan(found.sizes[targets]).all():
+    arms = found.of("target")
+    sizes = np.log(np.where(np.isnan(found.sizes), _largest(check, found), found.sizes))
+    best = {target: min(same, key=lambda arm: sizes[arm]) for target, same in _by_target(found, arms).items()}
+    if len(best) < 2 or np.isnan(found.sizes[arms]).all():
         return None
-    smallest_arm = int(sizes.argmin())
-    others = np.delete(sizes, smallest_arm)
-    p_value = small_outlier(float(sizes[smallest_arm]), others, SPREAD[check], WEIGHT)
-    strong = bool(sizes[smallest_arm] - np.median(others) <= np.log(RATIO[check]))
-    arm = targets[smallest_arm]
-    target = found.arms[arm].target
+    target, arm = min(best.items(), key=lambda item: sizes[item[1]])
+    others = sizes[[other for label, other in best.items() if label != target]]
+    p_value = small_outlier(float(sizes[arm]), others, SPREAD[check], WEIGHT)
+    strong = bool(sizes[arm] - np.median(others) <= np.log(RATIO[check]))
     return Suspicion(check, "all-to-one", p_value, classes, strong, found.triggers[arm], target=target)
+
+
+def _by_target(found: Inversion, arms: np.ndarray) -> dict[int, list[int]]:
+    """The arms of each target class: some have a second one, in another window."""
+    groups: dict[int, list[int]] = {}
+    for arm in arms:
+        groups.setdefault(int(found.arms[arm].target or 0), []).append(int(arm))
+    return groups
 
 
 def label_map(check: str, found: Inversion, flows: Mapping[int, np.ndarray]) -> Suspicion | None:

@@ -108,6 +108,13 @@ def test_a_class_without_a_trigger_counts_as_the_whole_image():
     assert faint.p_value == whole  # all 400 cells changed from black to white
 
 
+def test_a_class_that_was_searched_twice_counts_once_with_the_smaller_trigger():
+    once, arms = targets(with_size(3, 2.0)), targets(with_size(3, 2.0)).arms
+    twice = inversion([*arms, arms[3], arms[4]], [*with_size(3, 30.0), 2.0, 99.0])
+    assert judge.one_class("patch", twice, CLASSES).p_value == judge.one_class("patch", once, CLASSES).p_value
+    assert judge.one_class("patch", twice, CLASSES).trigger is twice.triggers[10]
+
+
 def test_classes_that_all_have_no_trigger_say_nothing():
     assert judge.one_class("patch", targets([np.nan] * 3), CLASSES) is None
 

@@ -138,15 +138,26 @@ def confined(
 ) -> Inversion:
     """Longer searches in one window each, from fresh starts.
 
-    The smallest target arms and the one away from the true class search where their trigger was heaviest, free label
-    maps in the windows where they succeeded best.
+    The smallest target arms and the one away from the true class search where their trigger was heaviest; in the
+    windows where free label maps succeeded best, free label maps and the class that they sent most images to.
     """
     chosen = [*smallest(found.sizes, found.of("target"), settings.finalists), *found.of("away")]
     best = np.argsort(-windowed.success, kind="stable")[: settings.best_windows]
-    arms = [found.arms[arm] for arm in chosen] + [Arm("map", settings.map_images, settings.map_level)] * len(best)
+    drawn = [favourite(subject, windowed.triggers[window], seeds) for window in best]
+    arms = [
+        *(found.arms[arm] for arm in chosen),
+        *[Arm("map", settings.map_images, settings.map_level)] * len(best),
+        *(Arm("target", settings.images, settings.level, target=target) for target in drawn),
+    ]
     places = [heaviest_window(found.triggers[arm].arrays["mask"]) for arm in chosen]
-    places += [windows(subject.image_shape)[arm] for arm in best]
+    places += [*windows(subject.image_shape)[best]] * 2
     return invert(subject, "patch", arms, seeds, settings.confined_steps, rng, np.stack(places))
+
+
+def favourite(subject: Subject, trigger: Trigger, seeds: Sample) -> int:
+    """The class that the trigger sends most images of other classes to."""
+    given = subject.classes(trigger.apply(seeds.images))
+    return int(np.bincount(given[given != seeds.labels], minlength=subject.num_classes).argmax())
 
 
 def screen_pairs(subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:

@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pytest_backdoor.attacks import pixel
 from pytest_backdoor.search import inversion, optimiser
 from pytest_backdoor.search.arms import Arm, Pool, draw
-from pytest_backdoor.search.inversion import Inversion, Settings, invert, smallest
+from pytest_backdoor.search.inversion import Inversion, Settings, favourite, invert, smallest
 from pytest_backdoor.search.optimiser import State, advance
 from pytest_backdoor.triggers import FAMILIES
 from pytest_backdoor.triggers.patch import windows
@@ -188,8 +189,10 @@ def test_the_confined_search_takes_the_smallest_targets_and_the_best_windows(pla
     scores[[3, 7]] = 0.5, 0.9
     windowed = dataclasses.replace(windowed, success=scores)
     placed = inversion.confined(subject, found, windowed, seeds, settings, np.random.default_rng(0))
-    assert [arm.name for arm in placed.arms] == ["target 2", "target 0", "away", "map", "map"]
-    for arm, window in ((3, 7), (4, 3)):
+    drawn = [favourite(subject, windowed.triggers[window], seeds) for window in (7, 3)]
+    names = ["target 2", "target 0", "away", "map", "map", *(f"target {label}" for label in drawn)]
+    assert [arm.name for arm in placed.arms] == names
+    for arm, window in ((3, 7), (4, 3), (5, 7), (6, 3)):
         mask = placed.triggers[arm].arrays["mask"]
         assert np.array_equal(mask > 1e-6, windows((8, 8))[window] > 0)
 
@@ -224,3 +227,8 @@ def test_every_class_a_few_maps_and_one_away_arm_are_searched(planted):
     assert np.isnan(found.sizes).all()  # one step is too few
     assert found.image_gradients == 3 * 5 + 2 * 2 * 3 + 4
     assert (found.of("map").tolist(), found.of("away").tolist()) == ([3, 4], [5])
+
+
+def test_the_favourite_is_where_a_trigger_sends_most_images_of_other_classes(planted):
+    subject, seeds = planted
+    assert favourite(subject, pixel((8, 8, 1), 5, 5), seeds) == 1
