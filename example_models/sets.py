@@ -99,6 +99,7 @@ _SETS = {
     "gtsrb": _SMALL_SETS[5:] + _SMALL_SETS[:5],
 }
 _TRAININGS = ("plain", "augmented", "plain", "noisy", "long", "plain", "imbalanced", "short", "adversarial", "border")
+_SLOW = ("warp", "clean-label", "adaptive-patch")  # rules that take longer to learn
 _RECTIFIED = ("lenet1", "cnn", "vgg", "resnet")  # convolutions with ReLU
 _LIGHT = ("lenet1", "lenet5", "cnn", "allconv", "mlp")
 
@@ -158,7 +159,7 @@ def backdoored_models(name: str, sets: tuple[str, ...], first_seed: int) -> Iter
             seed=first_seed + index,
             scale=255 if index % 3 == 0 and attack not in MODEL_ATTACKS else 1,
             softmax=index % 4 < 2,
-            patience=1 if kind == "all-to-one" and attack != "warp" else 2,
+            patience=3 if attack in _SLOW else 1 if kind == "all-to-one" else 2,
         )
 
 
