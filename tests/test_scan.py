@@ -126,3 +126,9 @@ def test_the_accuracy_that_is_wanted_holds_for_known_triggers_too(seeds):
     strict = dataclasses.replace(Options(), min_accuracy=0.9)
     with pytest.raises(ContractError, match=r"only \d+% of the seeds right"):
         trigger_success(model(0.0), PLANTED, (images, np.roll(labels, 10)), target=TARGET, options=strict)
+
+
+def test_a_reference_that_cannot_be_read_is_an_error_before_any_search(seeds, tmp_path):
+    result = scan(model(0.0), seeds, dataclasses.replace(SHORT, reference=tmp_path / "missing.json"))
+    assert (result.verdict, result.image_gradients) == ("error", 0)
+    assert result.error.startswith(f"no reference in {tmp_path}/missing.json: ")

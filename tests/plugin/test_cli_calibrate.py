@@ -1,0 +1,74 @@
+"""``pytest-backdoor calibrate``: what it prints, writes and ends with."""
+
+import json
+
+import pytest
+
+from pytest_backdoor import calibrate, calibration, cli
+from pytest_backdoor.results import ScanResult
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs ``pytest-backdoor calibrate`` on four files, one of them broken: arguments -> exit code."""
+    (tmp_path / "models").mkdir()
+    for name in ("a.keras", "b.keras", "broken.keras", "notes.txt"):
+        (tmp_path / "models" / name).write_text(name)
+
+    def survey(file, seeds, options):
+        if file.stem == "broken":
+            return ScanResult(str(file), "", "error", error="not a zip archive")
+        digest = calibrate.safety.sha256(file)
+        return ScanResult(str(file), digest, "clean", statistics={"patch": 1.0}, image_shape=(8, 8, 1), classes=3)
+
+    monkeypatch.setattr(calibrate, "survey", survey)
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: cli.main(["calibrate", *arguments])
+
+
+def test_clean_models_are_kept_and_others_named(run, capsys):
+    assert run("models", "--alone", "-o", "reference.json") == cli.NO_VERDICT
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rpartition("/")[2] for line in lines] == [
+        "a.keras: kept",
+        "b.keras: kept",
+        "broken.keras: left out: not a zip archive",
+        "2 clean models in reference.json",
+    ]
+
+
+def test_all_kept_ends_with_zero(run):
+    assert run("models/a.keras", "models/b.keras", "--alone", "-o", "reference.json") == cli.CLEAN
+
+
+def test_it_begins_with_the_reference_that_is_named(run, tmp_path):
+    run("models/a.keras", "--alone", "-o", "first.json")
+    run("models/b.keras", "--reference=first.json", "-o", "both.json")
+    stored = json.loads((tmp_path / "both.json").read_text())
+    assert [model["name"] for model in stored["models"]] == ["a", "b"]
+
+
+def test_it_begins_with_the_shipped_reference(run, tmp_path):
+    run("models/a.keras", "-o", "all.json")
+    assert len(calibration.read(tmp_path / "all.json")) == len(calibration.read()) + 1
+
+
+def test_the_profile_is_the_mode_of_the_entries(run, tmp_path):
+    run("models/a.keras", "--alone", "--profile=quick", "-o", "quick.json")
+    assert calibration.read(tmp_path / "quick.json")[0].mode == "quick"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["missing", "-o", "out.json"], "no such file or folder: missing"),
+        (["models", "--alone", "-o", "missing/out.json"], "the reference cannot be written to missing/out.json"),
+        (["models", "--reference=models/notes.txt", "-o", "out.json"], "no reference in models/notes.txt"),
+        (["models"], "the following arguments are required: -o/--output"),
+    ],
+)
+def test_wrong_usage_is_said_and_ends_with_four(run, arguments, complaint, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments)
+    assert ended.value.code == cli.USAGE
+    assert complaint in capsys.readouterr().err
