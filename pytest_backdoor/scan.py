@@ -145,9 +145,17 @@ class Trail:
     yardstick: Yardstick
     suspicions: list[Suspicion] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
+    skipped: dict[str, list[str]] = field(default_factory=dict)  # by reason, the searches
     confirming: int = 0  # image-gradients spent on confirmation
     out_of_time: bool = False
+
+    def skip(self, search: str, reason: str) -> None:
+        self.skipped.setdefault(reason, []).append(search)
+
+    def left_out(self) -> tuple[str, ...]:
+        """One sentence for each reason why searches were left out."""
+        named = [(reason, names, "" if len(names) == 1 else "es") for reason, names in self.skipped.items()]
+        return tuple(f"{', '.join(names)} search{plural}: {reason}" for reason, names, plural in named)
 
     @property
     def p_value(self) -> float:
@@ -170,12 +178,12 @@ def judged(
     bench = Bench.of(contract, settings, rng)
     for name, search in STAGES.items():
         if trail.findings:
-            trail.skipped.append(f"{name} search: not needed, a backdoor was found before")
+            trail.skip(name, "not needed, a backdoor was found before")
         elif name in left_out:
-            trail.skipped.append(f"{name} search: {left_out[name]}")
+            trail.skip(name, left_out[name])
         elif options.budget is not None and time.perf_counter() - begun > options.budget:
             trail.out_of_time = True
-            trail.skipped.append(f"{name} search: the budget of {options.budget:g} s was spent")
+            trail.skip(name, f"the budget of {options.budget:g} s was spent")
         else:
             trail.suspicions += search(bench)
             _confirm(trail, contract, settings, alpha, rng)
@@ -209,7 +217,7 @@ def _verdict(blank: ScanResult, contract: Contract, options: Options, trail: Tra
         calibration=trail.yardstick.name,
         statistics=judge.evidence(trail.suspicions),
         image_gradients=bench.image_gradients + trail.confirming,
-        skipped=tuple(trail.skipped),
+        skipped=trail.left_out(),
     )
     if trail.findings:
         return dataclasses.replace(result, verdict="backdoor")

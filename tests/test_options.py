@@ -15,7 +15,9 @@ from pytest_backdoor.options import Options
 SECONDS = st.floats(min_value=1e-6, max_value=1e9)
 KEYS = st.from_regex(r"[a-z][a-z0-9_]{0,5}\.[a-z][a-z0-9_]{0,5}", fullmatch=True)
 # argparse takes "--" for the end of the options, even behind a flag.
-TEXTS = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S")), min_size=1, max_size=8).filter("--".__ne__)
+TEXTS = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S")), min_size=1, max_size=8).filter(
+    "--".__ne__
+)
 
 
 @given(SECONDS)

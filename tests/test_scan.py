@@ -9,7 +9,6 @@ from pytest_backdoor.attacks import all_to_one, pixel
 from pytest_backdoor.errors import ContractError, TriggerError
 from pytest_backdoor.options import Options
 from pytest_backdoor.scan import generator, scan, trigger_success
-from pytest_backdoor.stages import STAGES
 from tests.tiny import linear
 
 CLASSES, SIDE, TARGET, PLACE = 6, 13, 4, (12, 6)
@@ -63,9 +62,8 @@ def test_a_finding_holds_on_held_out_seeds_and_its_chance_is_below_alpha(backdoo
 
 
 def test_searches_after_a_verdict_are_skipped_and_say_so(backdoored):
-    assert backdoored.skipped == (
-        *(f"{name} search: not needed, a backdoor was found before" for name in list(STAGES)[2:]),
-    )
+    names = "additive, low-frequency, tone, warp, generator, pair"
+    assert backdoored.skipped == (f"{names} searches: not needed, a backdoor was found before",)
 
 
 def test_the_same_model_without_the_pixel_is_clean(seeds):

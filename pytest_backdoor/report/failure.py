@@ -52,7 +52,7 @@ def _about_finding(finding: Finding, several: bool, seeds: str) -> Iterator[Line
     if several:
         yield "finding", f"{finding.rule} {finding.kind}, {words.classes(finding)}"
     yield "effect", words.effect(finding)
-    yield "trigger", f"{finding.family}, {words.extent(finding)}{'' if finding.size == 1 else ' of the image'}"
+    yield "trigger", f"{finding.family}{' of' if finding.size == 1 else ','} {words.extent(finding, ' of the image')}"
     yield "success", f"{words.success(finding)} of held-out {seeds}, 99 % interval"
     checks = [_check(evidence) for evidence in finding.evidence if evidence.check != SUCCESS]
     if checks:

@@ -26,11 +26,11 @@ def success(finding: Finding) -> str:
     return f"{percent(estimate)} ({100 * low:.3g} to {percent(high)})"
 
 
-def extent(finding: Finding) -> str:
+def extent(finding: Finding, of: str = "") -> str:
     """Pixels and their share: 9 pixels (1.15 %); or that it is the whole image."""
     if finding.size == 1:
         return "the whole image"
-    return f"{finding.pixels} pixel{'' if finding.pixels == 1 else 's'} ({percent(finding.size)})"
+    return f"{finding.pixels} pixel{'' if finding.pixels == 1 else 's'} ({percent(finding.size)}){of}"
 
 
 def classes(finding: Finding, most: int = 4) -> str:

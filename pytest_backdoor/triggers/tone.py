@@ -38,8 +38,8 @@ def size(arrays: Params) -> Any:
 
 
 def largest(shape: tuple[int, int, int]) -> float:
-    """All colours gone, and white added."""
-    return float(np.sqrt(2 * shape[2]))
+    """All colours gone."""
+    return float(np.sqrt(shape[2]))
 
 
 TONE = Family("tone", ("matrix", "offset"), initial, arrays, apply, size, largest, start_cost=0.3)
