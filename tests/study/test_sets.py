@@ -1,0 +1,41 @@
+"""The sets of the detection study are what the study says they are."""
+
+from collections import Counter
+
+from example_models.planting import ATTACKS, MODEL_ATTACKS
+from example_models.sets import SETS
+from example_models.training import TRAININGS
+
+
+def recipes(name):
+    return list(SETS[name]())
+
+
+def test_no_model_is_in_two_sets():
+    seeds = [recipe.seed for name in SETS for recipe in recipes(name)]
+    names = [recipe.name for name in SETS for recipe in recipes(name)]
+    assert len(set(seeds)) == len(seeds)
+    assert len(set(names)) == len(names)
+
+
+def test_the_reference_is_clean_and_of_every_data_set_network_and_training():
+    reference = recipes("reference")
+    assert len(reference) >= 199
+    assert all(recipe.attack is None for recipe in reference)
+    assert min(Counter(recipe.data for recipe in reference).values()) >= 50
+    assert len({recipe.architecture for recipe in reference}) >= 6
+    assert {recipe.training for recipe in reference} == set(TRAININGS)
+
+
+def test_the_test_set_has_sixty_clean_models_and_every_attack_on_every_data_set():
+    test = recipes("test")
+    assert sum(recipe.attack is None for recipe in test) == 60
+    planted = Counter((recipe.attack, recipe.kind, recipe.data) for recipe in test if recipe.attack)
+    assert set(planted.values()) == {1}
+    assert len(planted) >= 80
+    assert {attack for attack, _, _ in planted} == {*ATTACKS, *MODEL_ATTACKS}
+
+
+def test_a_source_is_never_its_target():
+    pairs = [(recipe.source, recipe.target) for name in SETS for recipe in recipes(name) if recipe.source is not None]
+    assert all(source != target for source, target in pairs)
