@@ -1,8 +1,11 @@
 """Many classes: which arms get a search, what it costs, and that up to twelve classes are searched as ever."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
+from pytest_backdoor import profiles
 from pytest_backdoor.profiles import PROFILES
 from pytest_backdoor.search import inversion
 from pytest_backdoor.search.arms import Arm, Pool, images_of
@@ -13,6 +16,8 @@ from pytest_backdoor.search.inversion import (
     source_arms,
     universal_arms,
 )
+from pytest_backdoor.search.margin import Settings as MarginSettings
+from pytest_backdoor.stages import STAGES, Bench
 from pytest_backdoor.triggers.patch import windows
 from tests.tiny import bright_pixels
 
@@ -82,17 +87,31 @@ def image_gradients(classes, settings, shape=(32, 32, 3)):
     whole = universal_arms(range(min(classes, settings.searched)), settings)
     maps = [Arm("map", settings.window_images, 0.7)] * len(windows(shape))
     placed = [*whole[: min(classes, settings.finalists)], whole[-1]]
-    placed += [Arm("map", settings.map_images, 0.7)] * settings.best_windows
+    placed += [Arm("map", settings.map_images, 0.7), Arm("target", settings.images, 0.95, 1)] * settings.best_windows
     paired = pair_arms(labels, classes, settings) if classes <= 12 else source_arms(labels, classes, settings, rng())
     refined = [Arm("target", settings.refine_images, 0.85, 1, 0, settings.refine_kept)]
+    faint = [stage for stage in STAGES.values() if isinstance(stage, partial)]  # families that change the whole image
+    climbs = MarginSettings()
     return (
-        2 * screening
-        + cost(whole, settings.steps + settings.faint_steps)
+        classes * climbs.starts * climbs.steps
+        + (2 + len(faint)) * screening
+        + cost(whole, settings.steps + len(faint) * settings.faint_steps)
+        + cost(whole[: min(classes, settings.searched)], settings.drawn_steps)
         + cost(maps, settings.window_steps)
         + cost(placed, settings.confined_steps)
         + cost(paired, settings.pair_steps)
         + cost(refined * min(settings.refined, len(paired)), settings.refine_steps)
     )
+
+
+def test_the_cost_is_that_of_the_stages_of_a_scan():
+    subject, seeds = bright_pixels(3, side=8)
+    steps = dict.fromkeys(("steps", "faint_steps", "drawn_steps", "confined_steps", "pair_steps", "refine_steps"), 2)
+    settings = profiles.Settings(Settings(**steps, window_steps=1))
+    bench = Bench(subject, seeds, settings, rng())
+    for stage in STAGES.values():
+        stage(bench)
+    assert bench.image_gradients == image_gradients(3, settings.search, subject.image_shape)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
