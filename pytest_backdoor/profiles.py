@@ -17,7 +17,24 @@ from pytest_backdoor.search.margin import Settings as MarginSettings
 from pytest_backdoor.search.synthetic import Settings as SyntheticSettings
 
 PROFILES = {
-    "quick": inversion.Settings(steps=100, faint_steps=50, confined_steps=100, restarts=2, pair_steps=40, refined=10),
+    "quick": inversion.Settings(
+        steps=80,
+        faint_steps=30,
+        drawn_steps=20,
+        confined_steps=80,
+        finalists=4,
+        window_steps=30,
+        best_windows=3,
+        screen_steps=20,
+        images=16,
+        away_images=16,
+        restarts=2,
+        pair_steps=40,
+        pair_images=8,
+        refined=6,
+        refine_steps=120,
+        refine_images=16,
+    ),
     "standard": inversion.Settings(),
     "thorough": inversion.Settings(
         steps=300,
