@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -41,6 +41,7 @@ class Subject:
     gradients: bool
     outputs: int = 0  # values that all layers together make of one image
     memory: int = MEMORY  # bytes
+    compiled: dict[str, Any] = field(default_factory=dict)  # what searches made of the network, to use again
 
     @property
     def footprint(self) -> int:

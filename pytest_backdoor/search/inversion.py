@@ -267,7 +267,7 @@ def inverted(
     """Runs the arms from fresh starts, as many together as memory allows, and gives them part by part."""
     seeds = bounded(seeds, subject.pooled, rng)
     family, pool = FAMILIES[family_name], Pool.of(seeds.labels, subject.num_classes)
-    step = optimiser.compile_step(subject, family, seeds.images)
+    step, shown = optimiser.compile_step(subject, family), ops.convert_to_tensor(seeds.images)
     arms = [within(arm, pool, subject.together) for arm in arms]
     for part in batches(arms, pool, subject.together):
         state = optimiser.begin(arms[part], family, subject.image_shape, rng)
@@ -276,7 +276,7 @@ def inverted(
         spent = 0
         for _ in range(steps):
             batch = draw(arms[part], pool, rng)
-            state, spent = step(state, batch), spent + len(batch.image)
+            state, spent = step(state, batch, shown), spent + len(batch.image)
         sizes = ops.convert_to_numpy(state.best_size).astype(float)
         sizes[np.isinf(sizes)] = np.nan
         success, triggers = ops.convert_to_numpy(state.success), tuple(optimiser.triggers(state, family))

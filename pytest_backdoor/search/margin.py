@@ -20,6 +20,7 @@ class Settings:
     """Budget of the margin search."""
 
     starts: int = 8  # uniform random images per class
+    together: int = 512  # of all classes, where there are many; each keeps two
     steps: int = 120
 
 
@@ -39,9 +40,15 @@ class Margins:
 
 def margins(subject: Subject, settings: Settings, rng: np.random.Generator) -> Margins:
     """Climbs each class' margin from several starts and keeps the best of them."""
-    wanted = np.repeat(np.arange(subject.num_classes), settings.starts)
+    starts_each = starts_of(subject.num_classes, settings)
+    wanted = np.repeat(np.arange(subject.num_classes), starts_each)
     starts = rng.random((len(wanted), *subject.image_shape), "float32")
     images = descend(subject, starts, wanted, lambda _, reached: -ops.sum(reached), settings.steps)
     classes = np.eye(subject.num_classes, dtype="float32")[wanted]
     reached = ops.convert_to_numpy(margin(subject.predict(images), classes))  # (classes * starts,)
-    return Margins(reached.reshape(-1, settings.starts).max(1), len(wanted) * settings.steps)
+    return Margins(reached.reshape(-1, starts_each).max(1), len(wanted) * settings.steps)
+
+
+def starts_of(classes: int, settings: Settings) -> int:
+    """How many images of each class are climbed with."""
+    return min(settings.starts, max(2, settings.together // classes))

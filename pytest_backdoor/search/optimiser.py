@@ -7,7 +7,7 @@ source-target pair. Each arm has its own random start, its own cost schedule and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from keras import ops
@@ -39,7 +39,7 @@ class State(NamedTuple):
     steps: Any
 
 
-Step = Callable[[State, Batch], State]
+Step = Callable[[State, Batch, Any], State]
 
 
 def begin(arms: Sequence[Arm], family: Family, shape: tuple[int, int, int], rng: np.random.Generator) -> State:
@@ -51,16 +51,25 @@ def begin(arms: Sequence[Arm], family: Family, shape: tuple[int, int, int], rng:
     return State(params, zeros, zeros, params, np.inf * each, 0 * each, family.start_cost * each, level, 0 * each)
 
 
-def compile_step(subject: Subject, family: Family, images: np.ndarray) -> Step:
-    """One optimiser step for any number of arms of a family, on batches drawn from these images."""
-    pool = ops.convert_to_tensor(images)
-    evaluate = value_and_grad(lambda params, cost, batch: objective(subject, family, pool, params, cost, batch))
+def compile_step(subject: Subject, family: Family) -> Step:
+    """One optimiser step for any number of arms of a family, on batches drawn from a pool of images.
 
-    def step(state: State, batch: Batch) -> State:
-        (_, (success, size)), gradients = evaluate(state.params, state.cost, batch)
+    A subject's step of a family is compiled once: that takes as long as many steps.
+    """
+    if family.name in subject.compiled:
+        return cast(Step, subject.compiled[family.name])
+
+    def loss(params: Params, cost: Any, batch: Batch, pool: Any) -> tuple[Any, tuple[Any, Any]]:
+        return objective(subject, family, pool, params, cost, batch)
+
+    evaluate = value_and_grad(loss)
+
+    def step(state: State, batch: Batch, pool: Any) -> State:
+        (_, (success, size)), gradients = evaluate(state.params, state.cost, batch, pool)
         return advance(state, success, size, gradients)
 
     run: Step = compiled(step)
+    subject.compiled[family.name] = run
     return run
 
 

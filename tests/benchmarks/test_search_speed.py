@@ -37,14 +37,14 @@ def search(contract, request):
     family, rng = FAMILIES[request.param], np.random.default_rng(0)
     subject, seeds = contract.subject, contract.search
     arms, pool = universal_arms(subject.num_classes, Settings()), Pool.of(seeds.labels, subject.num_classes)
-    step = optimiser.compile_step(subject, family, seeds.images)
-    state = optimiser.begin(arms, family, subject.image_shape, rng)
+    step = optimiser.compile_step(subject, family)
+    state, shown = optimiser.begin(arms, family, subject.image_shape, rng), ops.convert_to_tensor(seeds.images)
 
     def run():
         nonlocal state
         for _ in range(STEPS):
             batch = draw(arms, pool, rng)
-            state = step(state, batch)
+            state = step(state, batch, shown)
         ops.convert_to_numpy(state.best_size)  # waits for the last step
         return len(batch.image)
 

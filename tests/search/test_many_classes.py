@@ -17,6 +17,7 @@ from pytest_backdoor.search.inversion import (
     universal_arms,
 )
 from pytest_backdoor.search.margin import Settings as MarginSettings
+from pytest_backdoor.search.margin import starts_of
 from pytest_backdoor.stages import STAGES, Bench
 from pytest_backdoor.triggers.patch import windows
 from tests.tiny import bright_pixels
@@ -93,7 +94,7 @@ def image_gradients(classes, settings, shape=(32, 32, 3)):
     faint = [stage for stage in STAGES.values() if isinstance(stage, partial)]  # families that change the whole image
     climbs = MarginSettings()
     return (
-        classes * climbs.starts * climbs.steps
+        classes * starts_of(classes, climbs) * climbs.steps
         + (2 + len(faint)) * screening
         + cost(whole, settings.steps + len(faint) * settings.faint_steps)
         + cost(whole[: min(classes, settings.searched)], settings.drawn_steps)

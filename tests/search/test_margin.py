@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_backdoor.scalings import up_to
-from pytest_backdoor.search.margin import Margins, Settings, margins
+from pytest_backdoor.search.margin import Margins, Settings, margins, starts_of
 from pytest_backdoor.subject import classifier
 from tests.tiny import linear, subject_of
 
@@ -42,6 +42,11 @@ def test_the_score_does_not_depend_on_the_scale_of_the_logits():
 def test_the_score_of_a_model_with_dead_classes_is_finite():
     assert Margins(np.array([-1.0, -2.0, 3.0]), 0).score == pytest.approx(np.log(1000))
     assert Margins(np.array([0.0, 0.0]), 0).score == 0
+
+
+@pytest.mark.parametrize(("classes", "starts"), [(10, 8), (64, 8), (65, 7), (128, 4), (1283, 2)])
+def test_many_classes_share_the_starts_and_each_keeps_two(classes, starts):
+    assert starts_of(classes, Settings()) == starts
 
 
 def test_the_cost_is_an_image_per_class_start_and_step():

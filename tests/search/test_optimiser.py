@@ -29,7 +29,8 @@ def planted():
 def step(planted):
     """One optimiser step, compiled once."""
     subject, seeds = planted
-    return optimiser.compile_step(subject, PATCH, seeds.images)
+    compiled, shown = optimiser.compile_step(subject, PATCH), seeds.images
+    return lambda state, batch: compiled(state, batch, shown)
 
 
 def run(step, planted, arms, seed=0, steps=STEPS):
