@@ -81,25 +81,36 @@ class Inversion:
 
 
 def universal(subject: Subject, family: str, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
-    """Arms for the promising target classes, the free label map and away from the true class, in one batched graph."""
+    """Arms for the promising target classes and for free label maps, in one batched graph."""
     targets, spent = contenders(subject, family, seeds, settings, rng)
-    arms = universal_arms(targets, settings)
-    found = invert(subject, family, arms, seeds, settings.steps if family == "patch" else settings.faint_steps, rng)
+    if family == "patch":
+        arms, steps = patch_arms(targets, settings), settings.steps
+    else:
+        arms, steps = whole_image_arms(targets, settings), settings.faint_steps
+    found = invert(subject, family, arms, seeds, steps, rng)
     return replace(found, image_gradients=found.image_gradients + spent)
 
 
-def universal_arms(targets: Iterable[int], settings: Settings) -> list[Arm]:
+def patch_arms(targets: Iterable[int], settings: Settings) -> list[Arm]:
     """An arm for each of the target classes, the restarts of the free label map, and one away from the true class."""
-    arms = [Arm("target", settings.images, settings.level, target=label) for label in targets]
-    arms += [Arm("map", settings.map_images, settings.map_level)] * settings.restarts
-    return [*arms, Arm("away", settings.away_images, settings.level)]
+    maps = [Arm("map", settings.map_images, settings.map_level)] * settings.restarts
+    return [*target_arms(targets, settings), *maps, Arm("away", settings.away_images, settings.level)]
+
+
+def whole_image_arms(targets: Iterable[int], settings: Settings) -> list[Arm]:
+    """An arm for each of the target classes and one free label map: without places to choose from, starts agree."""
+    return [*target_arms(targets, settings), Arm("map", settings.map_images, settings.map_level)]
+
+
+def target_arms(targets: Iterable[int], settings: Settings) -> list[Arm]:
+    """An arm for each of the target classes."""
+    return [Arm("target", settings.images, settings.level, target=label) for label in targets]
 
 
 def sample_specific(subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator) -> Inversion:
     """A generator for each of the promising target classes; they cost five times as much as other triggers."""
     targets, spent = contenders(subject, "generator", seeds, settings, rng)
-    arms = [Arm("target", settings.images, settings.level, target=label) for label in targets]
-    found = invert(subject, "generator", arms, seeds, settings.drawn_steps, rng)
+    found = invert(subject, "generator", target_arms(targets, settings), seeds, settings.drawn_steps, rng)
     return replace(found, image_gradients=found.image_gradients + spent)
 
 
@@ -147,7 +158,7 @@ def confined(
     arms = [
         *(found.arms[arm] for arm in chosen),
         *[Arm("map", settings.map_images, settings.map_level)] * len(best),
-        *(Arm("target", settings.images, settings.level, target=target) for target in drawn),
+        *target_arms(drawn, settings),
     ]
     places = [heaviest_window(found.triggers[arm].arrays["mask"]) for arm in chosen]
     places += [*windows(subject.image_shape)[best]] * 2

@@ -15,7 +15,7 @@ from pytest_backdoor.options import Options
 from pytest_backdoor.scan import scan
 from pytest_backdoor.search import optimiser
 from pytest_backdoor.search.arms import Pool, draw
-from pytest_backdoor.search.inversion import Settings, universal_arms
+from pytest_backdoor.search.inversion import Settings, patch_arms
 from pytest_backdoor.seeds import read_seeds
 from pytest_backdoor.subject import classifier
 from pytest_backdoor.triggers import FAMILIES
@@ -36,7 +36,7 @@ def search(contract, request):
     """Runs steps of the universal search, batches drawn anew as the search does: -> images per step."""
     family, rng = FAMILIES[request.param], np.random.default_rng(0)
     subject, seeds = contract.subject, contract.search
-    arms, pool = universal_arms(subject.num_classes, Settings()), Pool.of(seeds.labels, subject.num_classes)
+    arms, pool = patch_arms(subject.num_classes, Settings()), Pool.of(seeds.labels, subject.num_classes)
     step = optimiser.compile_step(subject, family)
     state, shown = optimiser.begin(arms, family, subject.image_shape, rng), ops.convert_to_tensor(seeds.images)
 

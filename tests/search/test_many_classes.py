@@ -12,9 +12,10 @@ from pytest_backdoor.search.arms import Arm, Pool, images_of
 from pytest_backdoor.search.inversion import (
     Settings,
     pair_arms,
+    patch_arms,
     screening_arms,
     source_arms,
-    universal_arms,
+    whole_image_arms,
 )
 from pytest_backdoor.search.margin import Settings as MarginSettings
 from pytest_backdoor.search.margin import starts_of
@@ -30,7 +31,7 @@ def rng(seed=0):
 
 
 def test_ten_classes_have_an_arm_each_three_maps_and_one_away():
-    arms = universal_arms(range(10), SETTINGS)
+    arms = patch_arms(range(10), SETTINGS)
     assert [arm.name for arm in arms] == [*(f"target {label}" for label in range(10)), *["map"] * 3, "away"]
     assert [(arm.images, arm.level) for arm in arms[8:11]] == [(24, 0.95), (24, 0.95), (4, 0.7)]
     pool = Pool.of(np.arange(10), 10)
@@ -85,7 +86,8 @@ def image_gradients(classes, settings, shape=(32, 32, 3)):
         return steps * sum(images_of(arm, pool) for arm in arms)
 
     screening = 0 if classes <= settings.searched else cost(screening_arms(labels, settings), settings.screen_steps)
-    whole = universal_arms(range(min(classes, settings.searched)), settings)
+    whole = patch_arms(range(min(classes, settings.searched)), settings)
+    faint_arms = whole_image_arms(range(min(classes, settings.searched)), settings)
     maps = [Arm("map", settings.window_images, 0.7)] * len(windows(shape))
     placed = [*whole[: min(classes, settings.finalists)], whole[-1]]
     placed += [Arm("map", settings.map_images, 0.7), Arm("target", settings.images, 0.95, 1)] * settings.best_windows
@@ -96,7 +98,8 @@ def image_gradients(classes, settings, shape=(32, 32, 3)):
     return (
         classes * starts_of(classes, climbs) * climbs.steps
         + (2 + len(faint)) * screening
-        + cost(whole, settings.steps + len(faint) * settings.faint_steps)
+        + cost(whole, settings.steps)
+        + cost(faint_arms, len(faint) * settings.faint_steps)
         + cost(whole[: min(classes, settings.searched)], settings.drawn_steps)
         + cost(maps, settings.window_steps)
         + cost(placed, settings.confined_steps)
