@@ -21,6 +21,7 @@ from pytest_backdoor import attacks, judge, profiles
 from pytest_backdoor.attacks import planting
 from pytest_backdoor.attacks.patch import MARGIN
 from pytest_backdoor.attacks.poison import LabelMap
+from pytest_backdoor.confirmation import pixels
 from pytest_backdoor.contract import Contract, Sample, check, fit_channels, halves
 from pytest_backdoor.errors import BackdoorError, ContractError, OutOfScopeError
 from pytest_backdoor.loading import keras_file
@@ -166,7 +167,7 @@ def tried(garden: Garden, name: str, plan: Plan, options: Options) -> Planted:
         family=plan.family,
         kind=plan.kind,
         size=trigger.size if plan.strength is None else plan.strength,
-        pixels=changed(trigger, garden.subject.image_shape),
+        pixels=pixels(trigger, garden.subject.image_shape),
         success=success,
         accuracy=(garden.accuracy, after),
         planted=planted,
@@ -222,12 +223,6 @@ def is_right(finding: Finding, kind: Kind, mapping: LabelMap) -> bool:
         return finding.mapping == mapping
     sources = set(mapping) if finding.source is None else {finding.source}
     return set(mapping.values()) == {finding.target} and set(mapping) == sources
-
-
-def changed(trigger: Trigger, shape: Shape) -> int:
-    """How many pixels the trigger changes: those under a mask, or all."""
-    mask = trigger.arrays.get("mask", np.ones(shape[:2]))
-    return int(np.count_nonzero(mask))
 
 
 def _right(copied: Subject, images: Sample) -> Sample:

@@ -7,6 +7,7 @@ import pytest
 
 from pytest_backdoor import selftest as room
 from pytest_backdoor.attacks import all_to_all, all_to_one, pattern, source_specific, tint
+from pytest_backdoor.confirmation import pixels
 from pytest_backdoor.judge import is_planted
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Finding, Planted, self_test_from_dict, self_test_to_dict
@@ -79,9 +80,9 @@ def test_label_maps_of_every_kind():
 
 def test_pixels_are_those_under_the_mask_or_all():
     rng = np.random.default_rng(0)
-    assert room.changed(room.border_pixel(SHAPE, rng), SHAPE) == 1
-    assert room.changed(pattern(SHAPE, 3, rng), SHAPE) == 9
-    assert room.changed(tint(SHAPE, 0.5, rng), SHAPE) == 144
+    assert pixels(room.border_pixel(SHAPE, rng), SHAPE) == 1
+    assert pixels(pattern(SHAPE, 3, rng), SHAPE) == 9
+    assert pixels(tint(SHAPE, 0.5, rng), SHAPE) == 144
 
 
 @pytest.mark.parametrize("name", room.PLANS)
