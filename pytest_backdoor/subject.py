@@ -11,6 +11,15 @@ import numpy as np
 from keras import ops
 
 from pytest_backdoor.errors import ContractError, OutOfScopeError
+from pytest_backdoor.network import (
+    Layer,
+    layer_outputs,
+    layers_of,
+    neuron_layers,
+    output_activation,
+    with_activations,
+    with_logits,
+)
 from pytest_backdoor.options import MEMORY
 from pytest_backdoor.scalings import Scaling
 
@@ -21,9 +30,6 @@ CHANGED = 6  # times an image that its triggered copy, its mask, its pattern and
 ANSWERED = 10  # times the classes that the loss and its gradient hold for each image
 POOLED = 0.25  # of the memory, for the images that a search draws from
 Shape = tuple[int, int, int]
-
-# Layers that change nothing when a model is used, where they keep the shape.
-PASSIVE = ("Dropout", "GaussianNoise", "Identity", "Flatten", "Reshape", "ActivityRegularization")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +48,8 @@ class Subject:
     outputs: int = 0  # values that all layers together make of one image
     memory: int = MEMORY  # bytes
     compiled: dict[str, Any] = field(default_factory=dict)  # what searches made of the network, to use again
+    layers: tuple[Layer, ...] = ()  # those with neurons, in the order of the computation; none of a black box
+    watched: Callable[[Any], tuple[Any, tuple[Any, ...]]] | None = None  # as network, with the outputs of those layers
 
     @property
     def footprint(self) -> int:
@@ -62,6 +70,11 @@ class Subject:
     def logits(self, images: Any) -> Any:
         """Logits ``(n, classes)`` of a batch of images in unit scale, as a tensor."""
         return self.network(self.scaling.scale(images))
+
+    def activations(self, images: Any) -> tuple[Any, tuple[Any, ...]]:
+        """Logits of a batch of images in unit scale, and the outputs ``(n, ..., neurons)`` of each of the layers."""
+        assert self.watched is not None  # whoever asks has seen that there are layers
+        return self.watched(self.scaling.scale(images))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Logits of any number of images, as an array ``(n, classes)``."""
@@ -92,6 +105,8 @@ class Classifier:
     outputs: Callable[[tuple[int, ...]], int]  # from the shape of an image to how many values all layers make of one
     memory: int
     white: float | None = None  # the model's own value of white, where its first layers say
+    layers: Callable[[tuple[int, ...]], tuple[Layer, ...]] = lambda shape: ()  # from the shape of an image
+    watched: Callable[[Any], tuple[Any, tuple[Any, ...]]] | None = None
 
     def subject(self, scaling: Scaling, image_shape: Shape) -> Subject:
         """The Subject that sees images of that shape through that scaling."""
@@ -99,8 +114,23 @@ class Classifier:
         def network(images: Any) -> Any:
             return self.network(self.shaped(images))
 
-        outputs = self.outputs(self.input_shape if len(self.input_shape) in (1, 2) else image_shape)
-        return Subject(self.name, image_shape, self.num_classes, scaling, network, self.gradients, outputs, self.memory)
+        def watched(images: Any) -> tuple[Any, tuple[Any, ...]]:
+            assert self.watched is not None  # of a black box nobody asks
+            return self.watched(self.shaped(images))
+
+        shape = self.input_shape if len(self.input_shape) in (1, 2) else image_shape
+        return Subject(
+            self.name,
+            image_shape,
+            self.num_classes,
+            scaling,
+            network,
+            self.gradients,
+            self.outputs(shape),
+            self.memory,
+            layers=self.layers(shape),
+            watched=watched,
+        )
 
     def shaped(self, images: Any) -> Any:
         """Images ``(n, height, width, channels)`` with the axes that the model takes."""
@@ -130,7 +160,14 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
     def outputs(shape: tuple[int, ...]) -> int:
         return layer_outputs(headless, shape)
 
-    return Classifier(name, inputs, classes, network, True, outputs, memory, white=_white(model))
+    def layers(shape: tuple[int, ...]) -> tuple[Layer, ...]:
+        return neuron_layers(headless, shape)
+
+    def watched(images: Any) -> tuple[Any, tuple[Any, ...]]:
+        return with_activations(headless, images)
+
+    white = _white(model)
+    return Classifier(name, inputs, classes, network, True, outputs, memory, white, layers, watched)
 
 
 def _black_box(predict: Any, name: str, memory: int) -> Classifier:
@@ -195,15 +232,6 @@ def _classes(model: keras.Model) -> int:
     return int(shape[0])
 
 
-def output_activation(model: keras.Model) -> str:
-    """Name of the activation at the output, looking into nested models."""
-    last, _ = _head(model)
-    if isinstance(last, keras.Model):
-        return output_activation(last)
-    activation = getattr(last, "activation", last)  # a function, a layer or an operation
-    return getattr(activation, "__name__", type(activation).__name__).lower()
-
-
 def _white(model: keras.Model) -> float | None:
     """The value of white that a scaling before the first trained layer is made for; None if there is none.
 
@@ -218,73 +246,3 @@ def _white(model: keras.Model) -> float | None:
         if layer.weights and not isinstance(layer, keras.Model):
             return None
     return None
-
-
-def _head(model: keras.Model) -> tuple[Any, Any]:
-    """The layer or operation that makes the output, and the tensor that it makes it from.
-
-    What passes its input on unchanged when the model is used, such as dropout, is looked through.
-    """
-    made = model.outputs[0]
-    while True:
-        history = made._keras_history
-        last, before = history.operation, history.operation._inbound_nodes[history.node_index].input_tensors[0]
-        if type(last).__name__ not in PASSIVE or before.shape != made.shape or _is_input(before):
-            return last, before
-        made = before
-
-
-def _is_input(tensor: Any) -> bool:
-    return isinstance(tensor._keras_history.operation, keras.layers.InputLayer)
-
-
-def layers_of(model: Any) -> Iterator[Any]:
-    """Every layer at any depth."""
-    for layer in getattr(model, "layers", ()):
-        yield layer
-        yield from layers_of(layer)
-
-
-def with_logits(model: keras.Model) -> keras.Model:
-    """The same model with one logit for each class as its output; weights are shared, but for those of the head."""
-    headless = without_softmax(model)
-    if headless.output_shape[-1] > 1:
-        return headless
-    logit = headless.outputs[0]
-    return keras.Model(headless.inputs[0], ops.concatenate([ops.zeros_like(logit), logit], axis=-1))
-
-
-def layer_outputs(model: keras.Model, shape: tuple[int, ...]) -> int:
-    """How many values all layers together make of one input of that shape."""
-    counted = 0
-
-    def spied(layer: Any) -> Callable[..., Any]:
-        def outcome(*given: Any, **named: Any) -> Any:
-            nonlocal counted
-            made = layer.compute_output_spec(*given, **named)
-            inner = getattr(layer, "_functional", layer)
-            if hasattr(inner, "_run_through_graph"):
-                counted += layer_outputs(inner, given[0].shape[1:])
-            else:
-                counted += sum(int(np.prod(each.shape[1:])) for each in keras.tree.flatten(made))
-            return made
-
-        return outcome
-
-    model._run_through_graph(keras.KerasTensor((1, *shape)), operation_fn=spied)
-    return counted
-
-
-def without_softmax(model: keras.Model) -> keras.Model:
-    """The same model up to its logits: a softmax or sigmoid at the output is left out, weights are shared."""
-    if output_activation(model) not in ("softmax", "sigmoid"):
-        return keras.Model(model.inputs[0], model.outputs[0])
-    last, before = _head(model)
-    if isinstance(last, keras.Model):
-        return keras.Model(model.inputs[0], without_softmax(last)(before))
-    if not hasattr(last, "activation") or isinstance(last, keras.layers.Activation):
-        return keras.Model(model.inputs[0], before)
-    linear = type(last).from_config({**last.get_config(), "activation": "linear"})
-    outputs = linear(before)
-    linear.set_weights(last.get_weights())
-    return keras.Model(model.inputs[0], outputs)

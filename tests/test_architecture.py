@@ -33,6 +33,7 @@ LAYERS = (
     {"attacks"},
     {"contract"},
     {"subject", "loading"},
+    {"network"},
     {"backend"},
     {"context", "errors", "options", "origins", "results", "scalings", "seeds", "stats", "strategies", "tool"}
     | {"triggers", "values"},

@@ -8,8 +8,9 @@ import pytest
 from keras import layers, ops
 
 from pytest_backdoor.errors import ContractError, OutOfScopeError
+from pytest_backdoor.network import layer_outputs, without_softmax
 from pytest_backdoor.scalings import Scaling
-from pytest_backdoor.subject import BATCH, classifier, layer_outputs, without_softmax
+from pytest_backdoor.subject import BATCH, classifier
 from tests.tiny import AS_IS, linear
 
 IMAGES = np.random.default_rng(0).random((5, 6, 6, 1)).astype("float32")

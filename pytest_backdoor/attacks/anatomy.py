@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers
 
 from pytest_backdoor.errors import AttackError
-from pytest_backdoor.subject import output_activation
+from pytest_backdoor.network import output_activation
 
 BATCH, RATE = 64, 1e-3  # of the training
 

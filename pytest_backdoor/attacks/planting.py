@@ -13,7 +13,8 @@ from keras import ops
 from pytest_backdoor.attacks.poison import LabelMap
 from pytest_backdoor.backend import compiled, value_and_grad
 from pytest_backdoor.errors import OutOfScopeError
-from pytest_backdoor.subject import Subject, classifier, layers_of, with_logits
+from pytest_backdoor.network import layers_of, with_logits
+from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.triggers import family_named
 from pytest_backdoor.triggers.trigger import Trigger
 
