@@ -1,0 +1,110 @@
+"""One step of fuzzing: images of a batch move up an objective, each with its own constants, in one compiled function.
+
+Every objective is linear in the logits and the neurons of the models,
+
+    sum_m <w_m, logits_m(x)> + <v, strength(x)>,
+
+so that the same step serves DLFuzz's objective, DeepXplore's and that of a target label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+from keras import ops
+
+from pytest_backdoor.backend import compiled, value_and_grad
+from pytest_backdoor.search import coverage
+from pytest_backdoor.search.constraints import CONSTRAINTS, Move
+from pytest_backdoor.subject import Subject
+
+
+class Plan(NamedTuple):
+    """What a batch of images is pushed towards, and what it is measured against."""
+
+    seeds: Any  # (n, height, width, channels)
+    ends: Any  # where the paths of the seeds should end, the same
+    classes: Any  # (models, n, classes) weights of the logits
+    neurons: Any  # (n, neurons) weights of the neurons
+
+
+class Seen(NamedTuple):
+    """What the models make of a batch of images, and how far those are from their seeds."""
+
+    logits: Any  # (models, n, classes)
+    activity: Any  # (n, neurons)
+    objective: Any  # (n,)
+    l2: Any  # (n,) from the seed
+    linf: Any  # (n,)
+    left: Any  # (n,) L2 distance to where the path should end
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Engine:
+    """The compiled functions of a run: a step, and a look that moves nothing."""
+
+    step: Callable[[Any, Plan, Any, Any, Any], tuple[Any, Seen]]  # (images, plan, windows, size, reach)
+    look: Callable[[Any, Plan], Seen]
+
+
+def engine(subjects: Sequence[Subject], constraint: str) -> Engine:
+    """The engine for some models of one task; it is compiled once."""
+    name = f"{constraint} {[id(subject) for subject in subjects[1:]]}"
+    if name not in subjects[0].compiled:
+        subjects[0].compiled[name] = compile_engine(subjects, CONSTRAINTS[constraint].move)
+    return cast(Engine, subjects[0].compiled[name])
+
+
+def compile_engine(subjects: Sequence[Subject], move: Move) -> Engine:
+    """A step and a look; the step moves images up the objective and says what it saw of them before."""
+
+    def look(images: Any, plan: Plan) -> Seen:
+        return seen(subjects, images, plan)
+
+    def total(images: Any, plan: Plan) -> tuple[Any, Seen]:
+        now = seen(subjects, images, plan)
+        return ops.sum(now.objective), now
+
+    evaluate = value_and_grad(total)
+
+    def step(images: Any, plan: Plan, windows: Any, size: Any, reach: Any) -> tuple[Any, Seen]:
+        (_, now), gradients = evaluate(images, plan)
+        return bounded(images + size * move(normalised(gradients), windows), plan.seeds, reach), now
+
+    return Engine(compiled(step), compiled(look))
+
+
+def seen(subjects: Sequence[Subject], images: Any, plan: Plan) -> Seen:
+    """One pass of the images through all models."""
+    passes = [subject.activations(images) for subject in subjects]
+    logits = ops.stack([each for each, _ in passes])
+    outputs = [output for _, layers in passes for output in layers]
+    change = images - plan.seeds
+    return Seen(
+        logits,
+        activity=coverage.activity(outputs),
+        objective=ops.sum(plan.classes * logits, (0, 2)) + ops.sum(plan.neurons * coverage.strength(outputs), 1),
+        l2=norms(change),
+        linf=ops.max(ops.abs(change), (1, 2, 3)),
+        left=norms(images - plan.ends),
+    )
+
+
+def norms(images: Any) -> Any:
+    """L2 norm of each image: ``(n,)``."""
+    return ops.sqrt(ops.sum(ops.square(images), (1, 2, 3)))
+
+
+def normalised(gradients: Any) -> Any:
+    """Each image's gradient, scaled to a root mean square of 1."""
+    return gradients / (ops.sqrt(ops.mean(ops.square(gradients), (1, 2, 3), keepdims=True)) + 1e-5)
+
+
+def bounded(images: Any, seeds: Any, reach: Any) -> Any:
+    """The images drawn back to within ``reach`` times the norm of their seeds (at least 1), and into 0 to 1."""
+    change = images - seeds
+    allowed = reach * ops.maximum(norms(seeds), 1.0)
+    kept = ops.minimum(1.0, allowed / ops.maximum(norms(change), 1e-12))
+    return ops.clip(seeds + kept[:, None, None, None] * change, 0.0, 1.0)
