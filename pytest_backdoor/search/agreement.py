@@ -7,19 +7,9 @@ they are given in the same window, the mean of what they were given there is a c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from keras import ops
-
-from pytest_backdoor.contract import Sample
-from pytest_backdoor.search import objectives
-from pytest_backdoor.search.memory import bounded
-from pytest_backdoor.search.pushing import Plan, engine
-from pytest_backdoor.subject import Subject
-from pytest_backdoor.triggers.patch import windows
-from pytest_backdoor.triggers.trigger import Trigger
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ def below(neurons: Neurons, moment: Moment) -> np.ndarray:
 
 def different(neurons: Neurons, moment: Moment) -> np.ndarray:
     """The neurons that suspicious images fire more often than clean ones, by how much."""
-    return np.where(neurons.difference > 0, neurons.difference, NEVER) + np.zeros_like(moment.noise)
+    return np.tile(np.where(neurons.difference > 0, neurons.difference, NEVER), (len(moment.noise), 1))
 
 
 def _weighted(weights: np.ndarray, noise: np.ndarray) -> np.ndarray:

@@ -13,12 +13,12 @@ def deviate(logits: np.ndarray, labels: np.ndarray, competitors: int, weight: fl
     classes = logits.shape[1]
     ranked = np.argsort(-np.where(one_hot(labels, classes) > 0, np.inf, logits), axis=1, kind="stable")
     others = one_hot(ranked[:, 1 : 1 + competitors], classes).sum(1)
-    return np.asarray(weight * others - one_hot(labels, classes))[None]
+    return np.asarray((weight * others - one_hot(labels, classes))[None])
 
 
 def towards(target: int, labels: np.ndarray, classes: int) -> np.ndarray:
     """To a target class and away from the present one: the target's logit less that of the present class."""
-    return (one_hot(np.full(len(labels), target), classes) - one_hot(labels, classes))[None]
+    return np.asarray((one_hot(np.full(len(labels), target), classes) - one_hot(labels, classes))[None])
 
 
 def disagree(deviating: np.ndarray, labels: np.ndarray, models: int, classes: int, weight: float) -> np.ndarray:
