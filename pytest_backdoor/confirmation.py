@@ -9,7 +9,7 @@ import numpy as np
 from pytest_backdoor import judge
 from pytest_backdoor.confirm.minimise import cell_strength, minimise
 from pytest_backdoor.confirm.transfer import flows, success
-from pytest_backdoor.contract import Contract
+from pytest_backdoor.contract import Contract, Sample
 from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.results import Evidence, Finding
 from pytest_backdoor.search import inversion
@@ -27,21 +27,36 @@ def confirm(
     assert suspected is not None  # the judge names no other
     if suspicion.source is not None:  # a trigger that fits the few seeds of one class fits no others
         seeds = shifted(contract.subject, seeds, rng)
-    found = inversion.strengthen(contract.subject, suspected, arm_of(suspicion), seeds, settings, rng)
+    stronger, cost = harder(suspicion, suspected, contract, seeds, settings, rng)
     if suspicion.kind == "all-to-all":
-        suspicion = dataclasses.replace(suspicion, mapping=clearest_map(contract, suspected, *found.triggers))
+        suspicion = dataclasses.replace(suspicion, mapping=clearest_map(contract, suspected, *stronger))
     mapping = label_map(suspicion, contract.subject.num_classes)
 
     def on_search_seeds(trigger: Trigger) -> float:
         return success(contract.subject, trigger, seeds, mapping).value
 
-    strongest = max((suspected, *found.triggers), key=on_search_seeds)
+    strongest = max((suspected, *stronger), key=on_search_seeds)
     trigger = minimise(strongest, on_search_seeds)
     transfer = success(contract.subject, trigger, contract.held_out, mapping)
     match, _ = permutation_match(flows(contract.subject, trigger, contract.held_out))
     if not judge.confirmed(suspicion, trigger, contract.held_out.images, transfer, match, len(mapping)):
-        return None, found.image_gradients
-    return _finding(suspicion, trigger, contract, transfer, match), found.image_gradients
+        return None, cost
+    return _finding(suspicion, trigger, contract, transfer, match), cost
+
+
+def harder(
+    suspicion: Suspicion,
+    suspected: Trigger,
+    contract: Contract,
+    seeds: Sample,
+    settings: inversion.Settings,
+    rng: np.random.Generator,
+) -> tuple[tuple[Trigger, ...], int]:
+    """Stronger triggers for the suspected rule, where inversion is among the methods; and what they cost."""
+    if "inversion" not in settings.methods:
+        return (), 0
+    found = inversion.strengthen(contract.subject, suspected, arm_of(suspicion), seeds, settings, rng)
+    return found.triggers, found.image_gradients
 
 
 def clearest_map(contract: Contract, *triggers: Trigger) -> dict[int, int]:

@@ -26,7 +26,11 @@ from pytest_backdoor.triggers.patch import window_shape
 from pytest_backdoor.triggers.trigger import Trigger
 
 SEARCHES = ("patch", "confined", "additive", "low-frequency", "tone", "warp")  # of single classes and of label maps
-TESTS = (*SEARCHES, *(f"{search} map" for search in SEARCHES), "generator", "pair", "margin")
+WINDOWED = ("confined", "fuzzing", "fuzzing pair")  # in one window each
+TESTS = {
+    "inversion": (*SEARCHES, *(f"{search} map" for search in SEARCHES), "generator", "pair", "margin"),
+    "fuzzing": ("fuzzing", "fuzzing map", "fuzzing pair"),
+}
 RULES: Mapping[Kind, str] = {"all-to-one": "BD301", "all-to-all": "BD302", "source-specific": "BD303"}
 
 # Prior deviation of log sizes between the classes of a clean model, and how many observations it counts for.
@@ -39,6 +43,7 @@ SPREAD = {
     "warp": 0.25,
     "generator": 0.25,
     "margin": 0.25,
+    "fuzzing": 0.5,
 }
 MAP_SPREAD = 0.6
 WEIGHT = 12
@@ -52,6 +57,8 @@ RATIO = {
     "warp": 0.5,
     "generator": 0.5,
     "pair": 0.65,
+    "fuzzing": 0.5,
+    "fuzzing pair": 0.65,
 }
 MATCH = 0.4  # permutation match from which flows are a label map, at least
 WARP_MATCH = 0.6  # of a warp, which clean models follow further
@@ -149,7 +156,7 @@ def label_map(check: str, found: Inversion, flows: Mapping[int, np.ndarray]) -> 
     )
 
 
-def pair(refined: Inversion, spills: np.ndarray, classes: int) -> Suspicion | None:
+def pair(check: str, refined: Inversion, spills: np.ndarray, classes: int) -> Suspicion | None:
     """Whether a trigger for one (source, target) pair is small, and smaller than that of any other pair.
 
     The statistic is the log size plus its distance to the next smallest: natural pairs come in numbers, a planted one
@@ -164,13 +171,13 @@ def pair(refined: Inversion, spills: np.ndarray, classes: int) -> Suspicion | No
         return None
     arm = int(np.nanargmin(specific))
     found, others = refined.arms[arm], np.delete(sizes, arm)
-    following = np.log(_largest("pair", refined)) if np.isnan(others).all() else np.nanmin(others)
+    following = np.log(_largest(check, refined)) if np.isnan(others).all() else np.nanmin(others)
     p_value = tail((PAIR_CENTER - (2 * sizes[arm] - following)) / PAIR_SPREAD, CLEAN_WEIGHT)
-    strong = bool(sizes[arm] - following <= np.log(RATIO["pair"]))
+    strong = bool(sizes[arm] - following <= np.log(RATIO[check]))
     tries = max(1, round(classes * (classes - 1) / PAIRS))
     kind: Kind = "source-specific" if classes > 2 else "all-to-one"
     source = found.source if classes > 2 else None
-    return Suspicion("pair", kind, p_value, tries, strong, refined.triggers[arm], found.target, source)
+    return Suspicion(check, kind, p_value, tries, strong, refined.triggers[arm], found.target, source)
 
 
 def margin(largest: np.ndarray) -> Suspicion | None:
@@ -189,13 +196,14 @@ class Yardstick:
 
     name: str
     stratum: Stratum | None
+    tests: int  # of a full scan
 
     def p_value(self, suspicions: Sequence[Suspicion]) -> float:
         """The p-value of a model with these suspicions, for everything that was and could be tried."""
         if self.stratum is not None:
             return self.stratum.p_value(evidence(suspicions))
         smallest = min((each.arms * each.p_value for each in suspicions if each.strong), default=1.0)
-        return float(min(1.0, max(P_FLOOR, len(TESTS) * smallest)))
+        return float(min(1.0, max(P_FLOOR, self.tests * smallest)))
 
     def likeliest(self, suspicions: Sequence[Suspicion], alpha: float) -> Suspicion | None:
         """The suspicion to confirm next, if the model's p-value is small enough for any.
@@ -214,16 +222,18 @@ class Yardstick:
         """The p-value of each test alone."""
         if self.stratum is not None:
             return self.stratum.p_values(evidence(suspicions))
-        return {each.check: each.arms * len(TESTS) * each.p_value if each.strong else 1.0 for each in suspicions}
+        return {each.check: each.arms * self.tests * each.p_value if each.strong else 1.0 for each in suspicions}
 
 
-def yardstick(shape: tuple[int, int, int], classes: int, options: Options, mode: str) -> Yardstick:
+def yardstick(
+    shape: tuple[int, int, int], classes: int, options: Options, mode: str, methods: str = "inversion"
+) -> Yardstick:
     """The clean models of the reference that were scanned in this mode and are like this one, or plain rules."""
     reference = calibration.read(options.reference)
     found = calibration.stratum(reference, mode, shape[2], max(shape[:2]), classes)
     if isinstance(found, Stratum):
-        return Yardstick(found.name, found)
-    return Yardstick(f"uncalibrated: {found}", None)
+        return Yardstick(found.name, found, 0)
+    return Yardstick(f"uncalibrated: {found}", None, sum(len(TESTS[method]) for method in methods.split("+")))
 
 
 def evidence(suspicions: Sequence[Suspicion]) -> dict[str, float]:
@@ -286,6 +296,6 @@ def is_planted(kind: Kind, success: float, before: float, after: float) -> bool:
 def _largest(check: str, found: Inversion) -> float:
     """The size of a trigger that may do anything: the window of a confined search, else the whole image."""
     shape = found.image_shape
-    if check == "confined":
+    if check in WINDOWED:
         shape = (*window_shape(shape), shape[2])
     return FAMILIES[found.family].largest(shape)

@@ -12,7 +12,7 @@ import numpy as np
 from pytest_backdoor import values
 from pytest_backdoor.errors import OptionError
 from pytest_backdoor.options import Options
-from pytest_backdoor.search import inversion
+from pytest_backdoor.search import agreement, inversion
 from pytest_backdoor.search.margin import Settings as MarginSettings
 from pytest_backdoor.search.synthetic import Settings as SyntheticSettings
 
@@ -55,6 +55,7 @@ class Settings:
     """The settings of everything that has some, by the first part of their keys."""
 
     search: inversion.Settings = PROFILES["standard"]
+    fuzzing: agreement.Settings = field(default_factory=agreement.Settings)
     margin: MarginSettings = field(default_factory=MarginSettings)
     synthetic: SyntheticSettings = field(default_factory=SyntheticSettings)
 
@@ -65,7 +66,8 @@ def settings(options: Options) -> Settings:
     known = [f"{room}.{name}" for room, chosen in rooms.items() for name, _ in _fields(chosen)]
     for key, text in options.set:
         room, _, name = values.pick(key, known, "setting").partition(".")
-        change = {name: _number(key, text, getattr(rooms[room], name))}
+        default = getattr(rooms[room], name)
+        change = {name: _method(text) if isinstance(default, str) else _number(key, text, default)}
         rooms[room] = dataclasses.replace(rooms[room], **change)
     return Settings(**rooms)
 
@@ -77,6 +79,10 @@ def _fields(data: Any) -> Iterator[tuple[str, Any]]:
 def mode(options: Options) -> str:
     """How models are scanned, as far as it changes what evidence they show: the profile, and settings changed."""
     return ", ".join([options.profile, *(f"{key}={text}" for key, text in options.set)])
+
+
+def _method(text: str) -> str:
+    return values.pick(text, inversion.METHODS, "search method")
 
 
 def _number(key: str, text: str, default: float) -> float:

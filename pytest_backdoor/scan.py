@@ -22,7 +22,7 @@ from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Finding, ScanResult
 from pytest_backdoor.seeds import as_seeds, seeds_beside
-from pytest_backdoor.stages import STAGES, Bench
+from pytest_backdoor.stages import Bench, stages
 from pytest_backdoor.subject import Classifier, classifier
 from pytest_backdoor.triggers.trigger import Trigger
 
@@ -174,9 +174,9 @@ def judged(
     subject, begun = contract.subject, time.perf_counter()
     mode = profiles.mode(options) + (" without seeds" if blank.synthetic_seeds else "")
     left_out = unseeded.LEFT_OUT if blank.synthetic_seeds else {}
-    trail = Trail(judge.yardstick(subject.image_shape, subject.num_classes, options, mode))
+    trail = Trail(judge.yardstick(subject.image_shape, subject.num_classes, options, mode, settings.search.methods))
     bench = Bench.of(contract, settings, rng)
-    for name, search in STAGES.items():
+    for name, search in stages(settings.search.methods).items():
         if trail.findings:
             trail.skip(name, "not needed, a backdoor was found before")
         elif name in left_out:

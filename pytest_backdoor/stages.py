@@ -13,7 +13,7 @@ from pytest_backdoor.confirm.transfer import flows, spill
 from pytest_backdoor.contract import Contract, Sample
 from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.profiles import Settings
-from pytest_backdoor.search import inversion
+from pytest_backdoor.search import agreement, inversion
 from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.search.margin import margins
 from pytest_backdoor.search.shifting import shifted
@@ -84,12 +84,29 @@ def pairs(bench: Bench) -> list[Suspicion]:
     moved = shifted(bench.subject, bench.seeds, bench.rng)
     screened = bench.spent(inversion.screen_pairs(bench.subject, moved, bench.settings.search, bench.rng))
     refined = bench.spent(inversion.refine_pairs(bench.subject, screened, moved, bench.settings.search, bench.rng))
-    spills = [
-        spill(bench.subject, trigger, bench.seeds, arm.source, arm.target)
-        for arm, trigger in zip(refined.arms, refined.triggers, strict=True)
-        if arm.source is not None and arm.target is not None
-    ]
-    return _present(judge.pair(refined, np.array(spills), bench.subject.num_classes))
+    return _present(judge.pair("pair", refined, _spills(bench, refined), bench.subject.num_classes))
+
+
+def fuzzing(bench: Bench) -> list[Suspicion]:
+    """Patches that flips of single seeds have in common, for single classes, label maps and pairs."""
+    flips, spent = agreement.push(bench.subject, bench.seeds, bench.settings.fuzzing, bench.rng)
+    bench.image_gradients += spent
+    bench.blind = bench.blind and not flips.flipped.any()
+    found = agreement.to_one(bench.subject, flips, bench.seeds, bench.settings.fuzzing)
+    pairs = agreement.of_pairs(bench.subject, flips, bench.seeds, bench.settings.fuzzing)
+    pair = judge.pair("fuzzing pair", pairs, _spills(bench, pairs), bench.subject.num_classes)
+    return [*bench.tests("fuzzing", found), *_present(pair)]
+
+
+def _spills(bench: Bench, found: Inversion) -> np.ndarray:
+    """What the trigger of each pair does to the other classes."""
+    return np.array(
+        [
+            spill(bench.subject, trigger, bench.seeds, arm.source, arm.target)
+            for arm, trigger in zip(found.arms, found.triggers, strict=True)
+            if arm.source is not None and arm.target is not None
+        ]
+    )
 
 
 def _present(*suspicions: Suspicion | None) -> list[Suspicion]:
@@ -97,7 +114,7 @@ def _present(*suspicions: Suspicion | None) -> list[Suspicion]:
 
 
 Stage = Callable[[Bench], Sequence[Suspicion]]
-STAGES: dict[str, Stage] = {
+INVERSION: dict[str, Stage] = {
     "margin": margin,
     "patch": patches,
     "additive": partial(whole_image, "additive"),
@@ -107,3 +124,9 @@ STAGES: dict[str, Stage] = {
     "generator": sample_specific,
     "pair": pairs,
 }
+METHODS: dict[str, dict[str, Stage]] = {"inversion": INVERSION, "fuzzing": {"fuzzing": fuzzing}}
+
+
+def stages(methods: str) -> dict[str, Stage]:
+    """The searches of these methods, joined by a plus sign, in the order that they run in."""
+    return {name: stage for method in methods.split("+") for name, stage in METHODS[method].items()}

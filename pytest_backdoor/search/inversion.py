@@ -25,11 +25,14 @@ from pytest_backdoor.triggers import FAMILIES
 from pytest_backdoor.triggers.patch import confine, heaviest_window, window_shape, windows
 from pytest_backdoor.triggers.trigger import Trigger
 
+METHODS = ("inversion", "fuzzing", "inversion+fuzzing")  # how triggers are proposed
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Budget of the searches; images are per arm and step."""
 
+    methods: str = METHODS[0]
     steps: int = 150  # of every arm of the patch family
     faint_steps: int = 60  # of every arm of the families that change the whole image
     drawn_steps: int = 40  # of a generator for each target class
