@@ -161,4 +161,4 @@ def test_the_property_of_the_readme_fails_for_the_backdoored_model_with_one_pixe
     result.assert_outcomes(failed=1)
     shown = re.search(r"patch=patch\(\(28, 28, 1\), \{\((\d+), (\d+)\): \(1\.0,\)\}\)", result.stdout.str())
     assert shown, result.stdout.str()
-    assert max(int(place) for place in shown.groups()) <= 4  # the planted pixel is (3, 2)
+    assert max(int(place) for place in shown.groups()) <= 4  # the one that changes most answers is (3, 2)
