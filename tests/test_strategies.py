@@ -30,6 +30,7 @@ def smallest(strategy, condition, examples=1000):
     return find(strategy, condition, settings=quiet, random=random.Random(0))
 
 
+@settings(deadline=None)
 @given(shape=SHAPES, most=st.integers(1, 20), data=st.data())
 def test_a_patch_is_opaque_and_has_1_to_max_pixels_in_one_window(shape, most, data):
     drawn = data.draw(patches(shape, max_pixels=most))
@@ -43,6 +44,7 @@ def test_a_patch_is_opaque_and_has_1_to_max_pixels_in_one_window(shape, most, da
     assert np.ptp(np.argwhere(mask), axis=0).max() < np.ceil(np.sqrt(most))
 
 
+@settings(deadline=None, max_examples=50)  # TensorFlow prepares for each new shape
 @given(shape=SHAPES, strength=st.floats(0.01, 1), data=st.data())
 def test_a_trigger_of_any_family_keeps_to_its_strength_and_images_keep_their_shape_and_range(shape, strength, data):
     drawn = data.draw(triggers(shape, strength=strength, max_pixels=5))
@@ -101,6 +103,7 @@ def test_triggers_written_by_hand():
     assert tinted.ravel().tolist() == [0.75, 0.25, 0.5]
 
 
+@settings(deadline=None)
 @given(drawn=seed_images((NUMBERS, [7, 8, 9])))
 def test_a_seed_image_is_one_of_the_seeds_with_its_label(drawn):
     assert drawn.label == 7 + drawn.number
