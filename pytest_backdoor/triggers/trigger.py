@@ -44,6 +44,9 @@ class Trigger:
             changed[start : start + BATCH] = family.apply(stacked, changed[start : start + BATCH])
         return changed
 
+    def __repr__(self) -> str:
+        return f"<{self.family} trigger on {self.size:.2%} of the image>"  # its arrays would fill pages
+
     @property
     def image_shape(self) -> tuple[int, int] | None:
         """Height and width of the images that the trigger is made for; None if any will do."""

@@ -68,6 +68,12 @@ def test_the_size_of_a_patch_is_the_share_of_the_image_under_its_mask():
     assert Trigger("patch", {"mask": mask, "pattern": mask}).size == pytest.approx(1.5 / 20)
 
 
+def test_a_trigger_prints_in_one_line():
+    mask = np.zeros((28, 28, 1), "float32")
+    mask[3, 2:4] = 1.0
+    assert repr(Trigger("patch", {"mask": mask, "pattern": mask})) == "<patch trigger on 0.26% of the image>"
+
+
 def test_the_size_of_an_additive_trigger_counts_pixels_that_move_in_any_channel():
     delta = np.zeros((2, 2, 3), "float32")
     delta[0, 0, 2], delta[1, 1, 0], delta[0, 1, 1] = -0.02, 0.5, 0.009
