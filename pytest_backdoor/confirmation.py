@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from pytest_backdoor import judge
-from pytest_backdoor.confirm.minimise import cell_strength, minimise
+from pytest_backdoor.confirm.minimise import minimise
 from pytest_backdoor.confirm.transfer import flows, success
 from pytest_backdoor.contract import Contract, Sample
 from pytest_backdoor.judge import Suspicion
@@ -16,6 +16,7 @@ from pytest_backdoor.search import inversion
 from pytest_backdoor.search.arms import Arm
 from pytest_backdoor.search.shifting import shifted
 from pytest_backdoor.stats import permutation_match
+from pytest_backdoor.triggers.cells import cell_strength
 from pytest_backdoor.triggers.trigger import Trigger
 
 

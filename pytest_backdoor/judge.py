@@ -16,12 +16,12 @@ import numpy as np
 
 from pytest_backdoor import calibration
 from pytest_backdoor.calibration import Stratum
-from pytest_backdoor.confirm.minimise import opacity
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Evidence, Kind
 from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.stats import fisher, permutation_match, small_outlier, tail
 from pytest_backdoor.triggers import FAMILIES
+from pytest_backdoor.triggers.cells import opacity
 from pytest_backdoor.triggers.patch import window_shape
 from pytest_backdoor.triggers.trigger import Trigger
 
@@ -43,7 +43,7 @@ SPREAD = {
     "warp": 0.25,
     "generator": 0.25,
     "margin": 0.25,
-    "fuzzing": 0.5,
+    "fuzzing": 0.3,
 }
 MAP_SPREAD = 0.6
 WEIGHT = 12

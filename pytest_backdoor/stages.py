@@ -89,11 +89,12 @@ def pairs(bench: Bench) -> list[Suspicion]:
 
 def fuzzing(bench: Bench) -> list[Suspicion]:
     """Patches that flips of single seeds have in common, for single classes, label maps and pairs."""
-    flips, spent = agreement.push(bench.subject, bench.seeds, bench.settings.fuzzing, bench.rng)
-    bench.image_gradients += spent
+    pusher = agreement.Pusher(bench.subject, bench.settings.fuzzing)
+    flips = agreement.push(pusher, bench.seeds, bench.rng)
+    found = agreement.to_one(pusher, flips, bench.seeds, bench.rng)
+    pairs = agreement.of_pairs(pusher, flips, bench.seeds, bench.rng)
+    bench.image_gradients += pusher.spent
     bench.blind = bench.blind and not flips.flipped.any()
-    found = agreement.to_one(bench.subject, flips, bench.seeds, bench.settings.fuzzing)
-    pairs = agreement.of_pairs(bench.subject, flips, bench.seeds, bench.settings.fuzzing)
     pair = judge.pair("fuzzing pair", pairs, _spills(bench, pairs), bench.subject.num_classes)
     return [*bench.tests("fuzzing", found), *_present(pair)]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_backdoor.confirm.minimise import cell_strength
 from pytest_backdoor.judge import RULES
 from pytest_backdoor.options import Options
 from pytest_backdoor.scan import scan
+from pytest_backdoor.triggers.cells import cell_strength
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "example_models"

@@ -2,14 +2,16 @@
 
 A single image that flips is no finding: a clean model yields many. So some seeds of every class are pushed towards
 every other class inside every window of the image, each on its own. Where the seeds that a rule speaks of flip in the
-same window, what they were given there on average is a candidate patch, and its size is the fewest of its strongest
-cells that move other seeds by the same rule.
+same window, what they have in common there is a candidate patch; more seeds are pushed on from it, and what those have
+in common is a better one (as Moosavi-Dezfooli et al., CVPR 2017, build universal perturbations from single ones). Its
+size is the fewest of its strongest cells that move all seeds by the rule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from keras import ops
@@ -21,8 +23,11 @@ from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.search.pushing import Plan, engine
 from pytest_backdoor.stats import permutation_match
 from pytest_backdoor.subject import Subject
+from pytest_backdoor.triggers.cells import cell_strength, restrict
 from pytest_backdoor.triggers.patch import windows
 from pytest_backdoor.triggers.trigger import Trigger
+
+COMPETITORS = 4  # classes that seeds are pushed to at once where there are too many to try each
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +35,14 @@ class Settings:
     """Budget of the search by fuzzing."""
 
     images: int = 2  # of each class, of at most twelve classes
+    searched: int = 16  # classes that images are pushed to; of more, those that they fall to most when pushed anywhere
     iterations: int = 12
+    more_images: int = 40  # that are pushed on from a candidate
+    more_iterations: int = 8
     step: float = 0.5  # of the value range, times a gradient of root mean square 1
     best_windows: int = 3  # of each target class, and of label maps
     pairs: int = 20  # of a source class and a target
+    pair_windows: int = 2
     level: float = 0.95  # success that a trigger must reach
     map_level: float = 0.7
     pair_level: float = 0.85
@@ -45,164 +54,228 @@ class Flips:
 
     places: np.ndarray  # (windows, height, width, 1)
     seeds: Sample
-    flipped: np.ndarray  # (windows, classes, seeds) whether the push succeeded
-    inside: np.ndarray  # (windows, classes, seeds, pixels of a window, channels) where it led
+    targets: tuple[int, ...]  # the classes that they were pushed to
+    flipped: np.ndarray  # (windows, targets, seeds) whether the push succeeded
+    inside: np.ndarray  # (windows, targets, seeds, pixels of a window, channels) where it led
 
     def share(self, rule: np.ndarray) -> np.ndarray:
-        """The share of the pushes of a rule ``(classes, seeds)`` that succeed in each window: ``(windows,)``."""
-        return np.asarray((self.flipped * rule).sum((1, 2)) / max(1, rule.sum()))
+        """The share of the pushes of a rule ``(targets, seeds)`` that succeed in each window: ``(windows,)``."""
+        return np.asarray((self.flipped & rule).sum((1, 2)) / max(1, rule.sum()))
 
     def flows(self, window: int, classes: int) -> np.ndarray:
         """The share of each class' seeds that the window takes to each class: ``(classes, classes)``."""
         sources = np.eye(classes)[self.seeds.labels]  # (seeds, classes)
-        return np.asarray((self.flipped[window] @ sources / np.maximum(sources.sum(0), 1)).T)
+        flows = np.zeros((classes, classes))
+        flows[:, self.targets] = (self.flipped[window] @ sources / np.maximum(sources.sum(0), 1)).T
+        return flows
 
     def common(self, window: int, rule: np.ndarray) -> Trigger | None:
-        """What the successful pushes of the rule have in common there: a patch, its mask the mean change of a cell."""
+        """What the successful pushes of the rule have in common there."""
         agreed = self.flipped[window] & rule
         if not agreed.any():
             return None
-        place = self.places[window, ..., 0] > 0
-        _, seeds = np.nonzero(agreed)
-        led = self.inside[window][agreed]  # (pushes, pixels, channels)
-        change = np.abs((led - self.seeds.images[seeds][:, place]).mean(0)).max(-1)
-        mask, pattern = np.zeros(self.places.shape[1:], "float32"), np.zeros(self.seeds.images.shape[1:], "float32")
-        mask[place, 0], pattern[place] = change / max(float(change.max()), 1e-6), led.mean(0)
-        return Trigger("patch", {"mask": mask, "pattern": pattern})
+        place, (_, seeds) = self.places[window, ..., 0] > 0, np.nonzero(agreed)
+        return patch(self.places[window], self.inside[window][agreed] - self.seeds.images[seeds][:, place])
 
 
-def push(subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator) -> tuple[Flips, int]:
-    """Pushes some seeds towards every class in every window; and the image-gradients spent."""
-    chosen = some(seeds, settings.images, rng)
-    places, classes = windows(subject.image_shape), subject.num_classes
-    count, pixels = len(chosen), int(places[0].sum())
-    flipped = np.zeros((len(places), classes, count), bool)
-    inside = np.zeros((*flipped.shape, pixels, subject.image_shape[2]), "float32")
-    size = max(1, subject.together)
+def patch(place: np.ndarray, changes: np.ndarray) -> Trigger:
+    """The patch that changes ``(pushes, pixels of the place, channels)`` agree on.
+
+    The mask is the size of the mean change of a cell, from 0 to 1; the pattern goes as far as values can in its
+    direction.
+    """
+    mean, shown = changes.mean(0), place[..., 0] > 0
+    mask, pattern = np.zeros(place.shape, "float32"), np.zeros((*place.shape[:2], mean.shape[-1]), "float32")
+    strength = np.abs(mean).max(-1)
+    mask[shown, 0], pattern[shown] = strength / max(float(strength.max()), 1e-6), mean > 0
+    return Trigger("patch", {"mask": mask, "pattern": pattern})
+
+
+@dataclass(slots=True, eq=False)
+class Pusher:
+    """Pushes images inside windows, and counts what that costs."""
+
+    subject: Subject
+    settings: Settings
+    spent: int = 0  # image-gradients
+
+    def __call__(
+        self, images: np.ndarray, weights: np.ndarray, place: np.ndarray, iterations: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The images after so many steps up the weighted logits ``(n, classes)``, and their classes."""
+        size, parts = max(1, self.subject.together), []
+        for start in range(0, len(images), size):
+            part = slice(start, start + size)
+            parts.append(self._pushed(images[part], weights[part], place, iterations))
+        self.spent += len(images) * iterations
+        ended, given = zip(*parts, strict=True)
+        return np.concatenate(ended), np.concatenate(given)
+
+    def _pushed(
+        self, images: np.ndarray, weights: np.ndarray, place: np.ndarray, iterations: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        neurons = np.zeros((len(images), sum(len(layer.weights) for layer in self.subject.layers)), "float32")
+        plan = Plan(*map(ops.convert_to_tensor, (images, images, weights[None].astype("float32"), neurons)))
+        run, window = engine([self.subject], "box"), ops.convert_to_tensor(place[None])
+        size, reach = ops.convert_to_tensor(self.settings.step), ops.convert_to_tensor(np.float32(np.inf))
+        current = plan.seeds
+        for _ in range(iterations):
+            current, _ = run.step(current, plan, window, size, reach)
+        logits = ops.convert_to_numpy(run.look(current, plan).logits[0])
+        return ops.convert_to_numpy(current), logits.argmax(-1)
+
+
+def push(pusher: Pusher, seeds: Sample, rng: np.random.Generator) -> Flips:
+    """Pushes some seeds towards the target classes in every window."""
+    settings, classes = pusher.settings, pusher.subject.num_classes
+    chosen, places = some(seeds, settings.images, rng), windows(pusher.subject.image_shape)
+    targets = favourites(pusher, chosen, places)
+    count, aims = len(chosen), np.repeat(targets, len(chosen))
+    images, labels = np.tile(chosen.images, (len(targets), 1, 1, 1)), np.tile(chosen.labels, len(targets))
+    weights = objectives.one_hot(aims, classes) - objectives.one_hot(labels, classes)
+    flipped = np.zeros((len(places), len(targets), count), bool)
+    inside = np.zeros((*flipped.shape, int(places[0].sum()), images.shape[-1]), "float32")
     for window, place in enumerate(places):  # a batch each: all seeds towards all classes
-        for start in range(0, classes * count, size):
-            items = np.arange(start, min(start + size, classes * count))
-            targets, rows = np.divmod(items, count)
-            ended, given = pushed(subject, chosen.images[rows], chosen.labels[rows], targets, place, settings)
-            flipped[window, targets, rows] = (given == targets) & (targets != chosen.labels[rows])
-            inside[window, targets, rows] = ended[:, place[..., 0] > 0]
-    return Flips(places, chosen, flipped, inside), flipped.size * settings.iterations
+        ended, given = pusher(images, weights, place, settings.iterations)
+        flipped[window] = ((given == aims) & (aims != labels)).reshape(flipped.shape[1:])
+        inside[window] = ended[:, place[..., 0] > 0].reshape(inside.shape[1:])
+    return Flips(places, chosen, tuple(targets.tolist()), flipped, inside)
+
+
+def favourites(pusher: Pusher, chosen: Sample, places: np.ndarray) -> np.ndarray:
+    """All classes, or, of many, those that the most seeds fall to in one window when they are pushed anywhere."""
+    classes, settings = pusher.subject.num_classes, pusher.settings
+    if classes <= settings.searched:
+        return np.arange(classes)
+    away = objectives.deviate(pusher.subject.predict(chosen.images), chosen.labels, COMPETITORS, 1 / COMPETITORS)[0]
+    most = np.zeros(classes)
+    for place in places:  # a batch each
+        _, given = pusher(chosen.images, away, place, settings.iterations)
+        most = np.maximum(most, np.bincount(given[given != chosen.labels], minlength=classes))
+    return np.sort(np.argsort(-most, kind="stable")[: settings.searched])
 
 
 def some(seeds: Sample, each: int, rng: np.random.Generator) -> Sample:
     """So many seeds of each class, or of some classes of many."""
     present = rng.permutation(np.unique(seeds.labels))[:MANY]
-    chosen = [rng.permutation(np.flatnonzero(seeds.labels == label))[:each] for label in present]
-    rows = np.concatenate(chosen)
+    rows = np.concatenate([rng.permutation(np.flatnonzero(seeds.labels == label))[:each] for label in present])
     return Sample(seeds.images[rows], seeds.labels[rows])
 
 
-def pushed(
-    subject: Subject, images: np.ndarray, labels: np.ndarray, targets: np.ndarray, place: np.ndarray, settings: Settings
-) -> tuple[np.ndarray, np.ndarray]:
-    """The images after all iterations towards their targets inside the place, and their classes."""
-    classes = objectives.one_hot(targets, subject.num_classes) - objectives.one_hot(labels, subject.num_classes)
-    neurons = np.zeros((len(images), sum(len(layer.weights) for layer in subject.layers)), "float32")
-    plan = Plan(*map(ops.convert_to_tensor, (images, images, classes[None].astype("float32"), neurons)))
-    run, window = engine([subject], "box"), ops.convert_to_tensor(place[None])
-    size, reach = ops.convert_to_tensor(settings.step), ops.convert_to_tensor(np.float32(np.inf))
-    current = plan.seeds
-    for _ in range(settings.iterations):
-        current, _ = run.step(current, plan, window, size, reach)
-    logits = ops.convert_to_numpy(run.look(current, plan).logits[0])
-    return ops.convert_to_numpy(current), logits.argmax(-1)
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """A rule: which of the pushes it speaks of, and which class it wants for each seed."""
+
+    arm: Arm
+    rule: np.ndarray  # (targets, pushed seeds)
+    wanted: np.ndarray  # (seeds,) -1: not moved by the rule
 
 
-def to_one(subject: Subject, flips: Flips, seeds: Sample, settings: Settings) -> Inversion:
+def to_one(pusher: Pusher, flips: Flips, seeds: Sample, rng: np.random.Generator) -> Inversion:
     """For each class the smallest patch that takes all other seeds there, and for the best windows one for a map."""
-    classes, labels = subject.num_classes, flips.seeds.labels
-    arms, found = [], []
-    for target in range(classes):
-        rule = (np.arange(classes) == target)[:, None] & (labels != target)
+    settings, classes, labels = pusher.settings, pusher.subject.num_classes, flips.seeds.labels
+    targets = np.array(flips.targets)
+    outcomes = []
+    for target in flips.targets:
+        rule = (targets == target)[:, None] & (labels != target)
         wanted = np.where(seeds.labels != target, target, -1)
-        patches = candidates(flips, rule, settings.best_windows)
-        arms.append(Arm("target", len(labels), settings.level, target=target))
-        found.append(smallest(subject, patches, seeds, wanted, settings.level))
-    for window in best_maps(flips, classes, settings.best_windows):
+        case = Case(Arm("target", len(labels), settings.level, target=target), rule, wanted)
+        outcomes.append(smallest(pusher, flips, best(flips.share(rule), settings.best_windows), case, seeds, rng))
+    matches = np.array([permutation_match(flips.flows(window, classes))[0] for window in range(len(flips.places))])
+    for window in best(matches, settings.best_windows):
         _, mapping = permutation_match(flips.flows(window, classes))
-        rule = np.arange(classes)[:, None] == mapping[labels]
-        patch = flips.common(window, rule)
-        arms.append(Arm("map", len(labels), settings.map_level))
-        found.append(smallest(subject, [patch] if patch else [], seeds, mapping[seeds.labels], settings.map_level))
-    return as_inversion(subject, arms, found)
+        rule = targets[:, None] == mapping[labels]
+        case = Case(Arm("map", len(labels), settings.map_level), rule, mapping[seeds.labels])
+        outcomes.append(smallest(pusher, flips, [window], case, seeds, rng))
+    return as_inversion(pusher, outcomes)
 
 
-def best_maps(flips: Flips, classes: int, count: int) -> list[int]:
-    """The windows where pushes follow a permutation of the classes best."""
-    matches = [permutation_match(flips.flows(window, classes))[0] for window in range(len(flips.places))]
-    return [int(window) for window in np.argsort(-np.array(matches), kind="stable")[:count]]
-
-
-def of_pairs(subject: Subject, flips: Flips, seeds: Sample, settings: Settings) -> Inversion:
+def of_pairs(pusher: Pusher, flips: Flips, seeds: Sample, rng: np.random.Generator) -> Inversion:
     """For the pairs of a source class and a target that flip best, the smallest patch that takes the one there."""
-    classes, labels = subject.num_classes, flips.seeds.labels
-    pairs = [(source, target) for source in np.unique(labels).tolist() for target in range(classes) if source != target]
-    rules = {pair: (np.arange(classes) == pair[1])[:, None] & (labels == pair[0]) for pair in pairs}
-    best = sorted(pairs, key=lambda pair: -flips.share(rules[pair]).max())[: settings.pairs]
-    arms, found = [], []
-    for source, target in best:
-        wanted = np.where(seeds.labels == source, target, -1)
-        patches = candidates(flips, rules[source, target], settings.best_windows)
-        arms.append(Arm("target", len(labels), settings.pair_level, target=target, source=source))
-        found.append(smallest(subject, patches, seeds, wanted, settings.pair_level))
-    return as_inversion(subject, arms, found)
+    settings, labels = pusher.settings, flips.seeds.labels
+    targets = np.array(flips.targets)
+    cases = []
+    for source, target in product(np.unique(labels).tolist(), flips.targets):
+        if source != target:
+            rule = (targets == target)[:, None] & (labels == source)
+            arm = Arm("target", len(labels), settings.pair_level, target=target, source=source)
+            cases.append(Case(arm, rule, np.where(seeds.labels == source, target, -1)))
+    cases.sort(key=lambda case: -flips.share(case.rule).max())
+    places = [best(flips.share(case.rule), settings.pair_windows) for case in cases[: settings.pairs]]
+    return as_inversion(
+        pusher, [smallest(pusher, flips, at, case, seeds, rng) for at, case in zip(places, cases, strict=False)]
+    )
 
 
-def candidates(flips: Flips, rule: np.ndarray, count: int) -> list[Trigger]:
-    """What the pushes of the rule have in common in the windows where most of them succeed."""
-    best = np.argsort(-flips.share(rule), kind="stable")[:count]
-    patches = [flips.common(int(window), rule) for window in best]
-    return [patch for patch in patches if patch is not None]
+def best(scores: np.ndarray, count: int) -> list[int]:
+    """The indices of the highest scores."""
+    return [int(index) for index in np.argsort(-scores, kind="stable")[:count]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """The fewest cells that do what a case wants."""
+
+    arm: Arm
+    size: float = np.nan  # NaN: none do
+    success: float = 0.0
+    trigger: Trigger | None = None
 
 
 def smallest(
-    subject: Subject, patches: Sequence[Trigger], seeds: Sample, wanted: np.ndarray, level: float
-) -> tuple[float, float, Trigger | None]:
-    """The fewest cells of any of the patches that take a level of the seeds to their wanted class (-1: none).
-
-    Gives their number (NaN where all do too little), the success, and the patch of just those cells.
-    """
-    moved = wanted >= 0
-    best: tuple[float, float, Trigger | None] = (np.nan, 0.0, None)
-    for patch in patches:
-        cuts = cut(patch)
-        images = np.concatenate([each.apply(seeds.images[moved]) for each in cuts])
-        given = subject.classes(images).reshape(len(cuts), -1)
-        success = np.mean(given == wanted[moved], 1)
-        good = np.flatnonzero(success >= level)
-        at = int(good[0]) if len(good) else int(success.argmax())
-        size = float(cuts[at].arrays["mask"].sum()) if len(good) else np.nan
-        if best[2] is None or size < best[0] or (np.isnan(best[0]) and (len(good) or success[at] > best[1])):
-            best = (size, float(success[at]), cuts[at])
-    return best
+    pusher: Pusher, flips: Flips, places: Sequence[int], case: Case, seeds: Sample, rng: np.random.Generator
+) -> Outcome:
+    """The smallest patch for a case, from what its pushes have in common in these windows."""
+    found = [Outcome(case.arm)]
+    for window in places:
+        common = flips.common(window, case.rule)
+        if common is not None:
+            pushed_on = onward(pusher, common, flips.places[window], case, seeds, rng)
+            found += [fewest(pusher.subject, each, case, seeds) for each in (common, *pushed_on)]
+    return min(found, key=lambda outcome: (np.nan_to_num(outcome.size, nan=np.inf), -outcome.success))
 
 
-def cut(patch: Trigger) -> list[Trigger]:
+def onward(
+    pusher: Pusher, trigger: Trigger, place: np.ndarray, case: Case, seeds: Sample, rng: np.random.Generator
+) -> list[Trigger]:
+    """What more seeds have in common when they are pushed on from a patch; nothing if none of them gets there."""
+    settings, classes = pusher.settings, pusher.subject.num_classes
+    rows = rng.permutation(np.flatnonzero(case.wanted >= 0))[: settings.more_images]
+    images, wanted = seeds.images[rows], case.wanted[rows]
+    weights = objectives.one_hot(wanted, classes) - objectives.one_hot(seeds.labels[rows], classes)
+    ended, given = pusher(trigger.apply(images), weights, place, settings.more_iterations)
+    there = given == wanted
+    return [patch(place, (ended - images)[there][:, place[..., 0] > 0])] if there.any() else []
+
+
+def fewest(subject: Subject, trigger: Trigger, case: Case, seeds: Sample) -> Outcome:
+    """The fewest of the patch's strongest cells that move the level of the seeds as wanted, fully opaque."""
+    moved = case.wanted >= 0
+    cuts = cut(trigger)
+    images = np.concatenate([each.apply(seeds.images[moved]) for each in cuts])
+    success = np.mean(subject.classes(images).reshape(len(cuts), -1) == case.wanted[moved], 1)
+    enough = np.flatnonzero(success >= case.arm.level)
+    if not len(enough):
+        return Outcome(case.arm, success=float(success.max()), trigger=cuts[int(success.argmax())])
+    first = int(enough[0])
+    return Outcome(case.arm, float(cuts[first].arrays["mask"].sum()), float(success[first]), cuts[first])
+
+
+def cut(trigger: Trigger) -> list[Trigger]:
     """The patch on its strongest cells alone, fully opaque: on one, two, three, and a third more each time."""
-    strength = patch.arrays["mask"][..., 0]
+    strength = cell_strength(trigger)
     order = np.argsort(-strength, axis=None, kind="stable")[: int(np.sum(strength > 0))]
     counts = [1]
     while counts[-1] < len(order):
         counts.append(min(len(order), max(counts[-1] + 1, int(1.3 * counts[-1]))))
-    cuts = []
-    for count in counts:
-        mask = np.zeros_like(patch.arrays["mask"])
-        mask.flat[order[:count]] = 1.0
-        cuts.append(Trigger("patch", {"mask": mask, "pattern": patch.arrays["pattern"] * mask}))
-    return cuts
+    return [restrict(trigger, order[:count]) for count in counts]
 
 
-def as_inversion(
-    subject: Subject, arms: Sequence[Arm], found: Sequence[tuple[float, float, Trigger | None]]
-) -> Inversion:
-    """The outcome as that of any search."""
-    nothing = np.zeros((*subject.image_shape[:2], 1), "float32")
-    blank = Trigger("patch", {"mask": nothing, "pattern": np.zeros(subject.image_shape, "float32")})
-    sizes, success, triggers = zip(*found, strict=True)
-    kept = tuple(trigger or blank for trigger in triggers)
-    return Inversion("patch", tuple(arms), np.array(sizes), np.array(success), kept, subject.image_shape, 0)
+def as_inversion(pusher: Pusher, outcomes: Sequence[Outcome]) -> Inversion:
+    """The outcomes as those of any search."""
+    shape = pusher.subject.image_shape
+    nothing = Trigger("patch", {"mask": np.zeros((*shape[:2], 1), "float32"), "pattern": np.zeros(shape, "float32")})
+    sizes = np.array([outcome.size for outcome in outcomes])
+    success = np.array([outcome.success for outcome in outcomes])
+    triggers = tuple(outcome.trigger or nothing for outcome in outcomes)
+    return Inversion("patch", tuple(outcome.arm for outcome in outcomes), sizes, success, triggers, shape, 0)

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_backdoor.confirm.minimise import TOLERANCE, cell_strength, minimise, opacity, restrict
+from pytest_backdoor.confirm.minimise import TOLERANCE, minimise
 from pytest_backdoor.confirm.transfer import success
+from pytest_backdoor.triggers.cells import cell_strength, opacity, restrict
 from pytest_backdoor.triggers.trigger import Trigger
 from tests.tiny import bright_pixels
 
