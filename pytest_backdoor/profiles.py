@@ -18,6 +18,7 @@ from pytest_backdoor.search.synthetic import Settings as SyntheticSettings
 
 PROFILES = {
     "quick": inversion.Settings(
+        methods="inversion",
         steps=70,
         faint_steps=25,
         drawn_steps=15,

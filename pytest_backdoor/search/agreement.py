@@ -36,7 +36,8 @@ class Settings:
 
     images: int = 2  # of each class, of at most twelve classes
     searched: int = 16  # classes that images are pushed to; of more, those that they fall to most when pushed anywhere
-    iterations: int = 12
+    iterations: int = 8
+    promise: float = 0.6  # of the level, the share of single pushes that must succeed for a patch to be tried
     more_images: int = 40  # that are pushed on from a candidate
     more_iterations: int = 8
     step: float = 0.5  # of the value range, times a gradient of root mean square 1
@@ -69,11 +70,9 @@ class Flips:
         flows[:, self.targets] = (self.flipped[window] @ sources / np.maximum(sources.sum(0), 1)).T
         return flows
 
-    def common(self, window: int, rule: np.ndarray) -> Trigger | None:
+    def common(self, window: int, rule: np.ndarray) -> Trigger:
         """What the successful pushes of the rule have in common there."""
         agreed = self.flipped[window] & rule
-        if not agreed.any():
-            return None
         place, (_, seeds) = self.places[window, ..., 0] > 0, np.nonzero(agreed)
         return patch(self.places[window], self.inside[window][agreed] - self.seeds.images[seeds][:, place])
 
@@ -201,10 +200,8 @@ def of_pairs(pusher: Pusher, flips: Flips, seeds: Sample, rng: np.random.Generat
             arm = Arm("target", len(labels), settings.pair_level, target=target, source=source)
             cases.append(Case(arm, rule, np.where(seeds.labels == source, target, -1)))
     cases.sort(key=lambda case: -flips.share(case.rule).max())
-    places = [best(flips.share(case.rule), settings.pair_windows) for case in cases[: settings.pairs]]
-    return as_inversion(
-        pusher, [smallest(pusher, flips, at, case, seeds, rng) for at, case in zip(places, cases, strict=False)]
-    )
+    tried = [(best(flips.share(case.rule), settings.pair_windows), case) for case in cases[: settings.pairs]]
+    return as_inversion(pusher, [smallest(pusher, flips, places, case, seeds, rng) for places, case in tried])
 
 
 def best(scores: np.ndarray, count: int) -> list[int]:
@@ -227,11 +224,11 @@ def smallest(
 ) -> Outcome:
     """The smallest patch for a case, from what its pushes have in common in these windows."""
     found = [Outcome(case.arm)]
-    for window in places:
+    promising = flips.share(case.rule) >= pusher.settings.promise * case.arm.level
+    for window in np.array(places)[promising[places]]:
         common = flips.common(window, case.rule)
-        if common is not None:
-            pushed_on = onward(pusher, common, flips.places[window], case, seeds, rng)
-            found += [fewest(pusher.subject, each, case, seeds) for each in (common, *pushed_on)]
+        pushed_on = onward(pusher, common, flips.places[window], case, seeds, rng)
+        found += [fewest(pusher.subject, each, case, seeds) for each in (common, *pushed_on)]
     return min(found, key=lambda outcome: (np.nan_to_num(outcome.size, nan=np.inf), -outcome.success))
 
 

@@ -25,7 +25,7 @@ from pytest_backdoor.triggers import FAMILIES
 from pytest_backdoor.triggers.patch import confine, heaviest_window, window_shape, windows
 from pytest_backdoor.triggers.trigger import Trigger
 
-METHODS = ("inversion", "fuzzing", "inversion+fuzzing")  # how triggers are proposed
+METHODS = ("inversion+fuzzing", "inversion", "fuzzing")  # how triggers are proposed
 
 
 @dataclass(frozen=True, slots=True)
