@@ -61,7 +61,8 @@ def pairs(sizes):
     return inversion(arms, list(sizes.values()))
 
 
-PLAIN = Yardstick("plain rules", None)
+TESTS = len(judge.TESTS["inversion"])
+PLAIN = Yardstick("plain rules", None, TESTS)
 
 
 def suspicious(suspicion):
@@ -209,7 +210,7 @@ NATURAL = {(4, 9): 8.0, (9, 4): 8.6, (7, 9): 9.5, (3, 5): 10.0, (5, 3): 11.0, (1
 
 
 def pair_suspicion(sizes, spill=0.0):
-    return judge.pair(pairs(sizes), np.full(len(sizes), spill), 10)
+    return judge.pair("pair", pairs(sizes), np.full(len(sizes), spill), 10)
 
 
 def chance_of_pair(size, following):
@@ -233,7 +234,7 @@ def test_a_hardly_visible_change_of_many_cells_is_no_patch_for_a_pair():
     found = pairs(NATURAL | {(4, 7): 0.2})
     faint = np.full((20, 20, 1), 0.005, "float32")
     triggers = (*found.triggers[:-1], Trigger("patch", {"mask": faint, "pattern": faint}))
-    suspicion = judge.pair(dataclasses.replace(found, triggers=triggers), np.zeros(len(found.arms)), 10)
+    suspicion = judge.pair("pair", dataclasses.replace(found, triggers=triggers), np.zeros(len(found.arms)), 10)
     assert (suspicion.source, suspicion.target) == (4, 9)
 
 
@@ -254,13 +255,13 @@ def test_a_pair_alone_is_compared_with_the_whole_image():
 
 def test_the_smallest_of_more_pairs_is_corrected_for_them():
     def tries(classes):
-        return judge.pair(pairs(NATURAL | {(4, 7): 2.0}), np.zeros(7), classes).arms
+        return judge.pair("pair", pairs(NATURAL | {(4, 7): 2.0}), np.zeros(7), classes).arms
 
     assert [tries(classes) for classes in (2, 10, 12, 43)] == [1, 1, 1, 14]  # the center was measured on ten classes
 
 
 def test_a_pair_of_two_classes_is_all_to_one():
-    suspicion = judge.pair(pairs({(0, 1): 2.0, (1, 0): 40.0}), np.zeros(2), 2)
+    suspicion = judge.pair("pair", pairs({(0, 1): 2.0, (1, 0): 40.0}), np.zeros(2), 2)
     assert (suspicion.kind, suspicion.source, suspicion.target) == ("all-to-one", None, 1)
 
 
@@ -277,7 +278,7 @@ def test_by_plain_rules_a_model_pays_for_all_tests_and_for_the_arms_of_each(p_va
     found = PLAIN.p_value([suspicion_of("all-to-one", p_value, arms=arms)])
     assert judge.P_FLOOR <= found <= 1
     assert found >= p_value
-    assert found == pytest.approx(min(1, max(judge.P_FLOOR, len(judge.TESTS) * arms * p_value)))
+    assert found == pytest.approx(min(1, max(judge.P_FLOOR, TESTS * arms * p_value)))
 
 
 def test_by_plain_rules_only_strong_suspicions_count():

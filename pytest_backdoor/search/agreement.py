@@ -19,6 +19,7 @@ from keras import ops
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.search import objectives
 from pytest_backdoor.search.arms import MANY, Arm
+from pytest_backdoor.search.free_images import margin
 from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.search.pushing import Plan, engine
 from pytest_backdoor.stats import permutation_match
@@ -227,22 +228,37 @@ def smallest(
     promising = flips.share(case.rule) >= pusher.settings.promise * case.arm.level
     for window in np.array(places)[promising[places]]:
         common = flips.common(window, case.rule)
-        pushed_on = onward(pusher, common, flips.places[window], case, seeds, rng)
-        found += [fewest(pusher.subject, each, case, seeds) for each in (common, *pushed_on)]
+        rows = rng.permutation(np.flatnonzero(case.wanted >= 0))[: pusher.settings.more_images]
+        more = Sample(seeds.images[rows], case.wanted[rows])
+        better = onward(pusher, common, flips.places[window], seeds.labels[rows], more)
+        tried = (common, better, by_effect(pusher.subject, better, more))
+        found += [fewest(pusher.subject, each, case, seeds) for each in tried]
     return min(found, key=lambda outcome: (np.nan_to_num(outcome.size, nan=np.inf), -outcome.success))
 
 
-def onward(
-    pusher: Pusher, trigger: Trigger, place: np.ndarray, case: Case, seeds: Sample, rng: np.random.Generator
-) -> list[Trigger]:
-    """What more seeds have in common when they are pushed on from a patch; nothing if none of them gets there."""
-    settings, classes = pusher.settings, pusher.subject.num_classes
-    rows = rng.permutation(np.flatnonzero(case.wanted >= 0))[: settings.more_images]
-    images, wanted = seeds.images[rows], case.wanted[rows]
-    weights = objectives.one_hot(wanted, classes) - objectives.one_hot(seeds.labels[rows], classes)
-    ended, given = pusher(trigger.apply(images), weights, place, settings.more_iterations)
-    there = given == wanted
-    return [patch(place, (ended - images)[there][:, place[..., 0] > 0])] if there.any() else []
+def onward(pusher: Pusher, trigger: Trigger, place: np.ndarray, labels: np.ndarray, wanted: Sample) -> Trigger:
+    """What more seeds have in common when they are pushed on from a patch; the patch if none of them gets there.
+
+    wanted are the seeds with the classes that they should go to.
+    """
+    classes = pusher.subject.num_classes
+    weights = objectives.one_hot(wanted.labels, classes) - objectives.one_hot(labels, classes)
+    ended, given = pusher(trigger.apply(wanted.images), weights, place, pusher.settings.more_iterations)
+    there = given == wanted.labels
+    return patch(place, (ended - wanted.images)[there][:, place[..., 0] > 0]) if there.any() else trigger
+
+
+def by_effect(subject: Subject, trigger: Trigger, wanted: Sample) -> Trigger:
+    """The patch with cells as strong as the margin of the wanted classes that is lost when just they are left out."""
+    cells = np.flatnonzero(cell_strength(trigger))
+    parts = [cells, *(np.delete(cells, index) for index in range(len(cells)))]
+    images = np.concatenate([restrict(trigger, part).apply(wanted.images) for part in parts])
+    classes = np.tile(objectives.one_hot(wanted.labels, subject.num_classes), (len(parts), 1))
+    reached = ops.convert_to_numpy(margin(subject.predict(images), classes)).reshape(len(parts), -1).mean(1)
+    lost = np.maximum(reached[0] - reached[1:], 0)
+    mask = np.zeros_like(trigger.arrays["mask"])
+    mask.flat[cells] = lost / max(float(lost.max()), 1e-6)
+    return Trigger("patch", {"mask": mask, "pattern": trigger.arrays["pattern"]})
 
 
 def fewest(subject: Subject, trigger: Trigger, case: Case, seeds: Sample) -> Outcome:

@@ -7,7 +7,7 @@ import pytest
 
 from pytest_backdoor import profiles
 from pytest_backdoor.profiles import PROFILES
-from pytest_backdoor.search import inversion
+from pytest_backdoor.search import agreement, inversion
 from pytest_backdoor.search.arms import Arm, Pool, images_of
 from pytest_backdoor.search.inversion import (
     Settings,
@@ -19,7 +19,7 @@ from pytest_backdoor.search.inversion import (
 )
 from pytest_backdoor.search.margin import Settings as MarginSettings
 from pytest_backdoor.search.margin import starts_of
-from pytest_backdoor.stages import STAGES, Bench
+from pytest_backdoor.stages import INVERSION, Bench, fuzzing
 from pytest_backdoor.triggers.patch import windows
 from tests.tiny import bright_pixels
 
@@ -93,7 +93,9 @@ def image_gradients(classes, settings, shape=(32, 32, 3)):
     placed += [Arm("map", settings.map_images, 0.7), Arm("target", settings.images, 0.95, 1)] * settings.best_windows
     paired = pair_arms(labels, classes, settings) if classes <= 12 else source_arms(labels, classes, settings, rng())
     refined = [Arm("target", settings.refine_images, 0.85, 1, 0, settings.refine_kept)]
-    faint = [stage for stage in STAGES.values() if isinstance(stage, partial)]  # families that change the whole image
+    faint = [
+        stage for stage in INVERSION.values() if isinstance(stage, partial)
+    ]  # families that change the whole image
     climbs = MarginSettings()
     return (
         classes * starts_of(classes, climbs) * climbs.steps
@@ -108,19 +110,38 @@ def image_gradients(classes, settings, shape=(32, 32, 3)):
     )
 
 
+def pushes(classes, settings, shape=(32, 32, 3)):
+    """What fuzzing a clean model costs, whose pushes have nothing in common."""
+    seeds, targets = settings.images * min(classes, 12), min(classes, settings.searched)
+    telling = 0 if classes <= settings.searched else seeds
+    return len(windows(shape)) * (telling + targets * seeds) * settings.iterations
+
+
+@pytest.mark.parametrize("classes", [3, 20])
+def test_the_cost_of_fuzzing_is_that_of_its_pushes(classes):
+    subject, seeds = bright_pixels(classes, side=20)
+    settings = agreement.Settings(promise=1.0, level=1.0, map_level=1.0, pair_level=1.0, iterations=1, step=1e-3)
+    bench = Bench(subject, seeds, profiles.Settings(fuzzing=settings), rng())
+    fuzzing(bench)
+    assert bench.image_gradients == pushes(classes, settings, subject.image_shape)
+
+
 def test_the_cost_is_that_of_the_stages_of_a_scan():
     subject, seeds = bright_pixels(3, side=8)
     steps = dict.fromkeys(("steps", "faint_steps", "drawn_steps", "confined_steps", "pair_steps", "refine_steps"), 2)
     settings = profiles.Settings(Settings(**steps, window_steps=1))
     bench = Bench(subject, seeds, settings, rng())
-    for stage in STAGES.values():
+    for stage in INVERSION.values():
         stage(bench)
     assert bench.image_gradients == image_gradients(3, settings.search, subject.image_shape)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_cost_grows_by_less_than_three_and_by_less_than_ten(profile):
-    ten, forty_three, thousand = (image_gradients(classes, PROFILES[profile]) for classes in (10, 43, 1283))
+    pushed = agreement.Settings() if "fuzzing" in PROFILES[profile].methods else agreement.Settings(searched=0)
+    ten, forty_three, thousand = (
+        image_gradients(classes, PROFILES[profile]) + pushes(classes, pushed) for classes in (10, 43, 1283)
+    )
     assert forty_three < 3 * ten
     assert thousand < 10 * forty_three
 

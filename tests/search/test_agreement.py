@@ -1,0 +1,113 @@
+"""From flips to triggers: what pushes have in common, worked out by hand, and both twins told apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from pytest_backdoor.contract import Sample
+from pytest_backdoor.search import agreement
+from pytest_backdoor.search.agreement import Case, Flips, Pusher, Settings
+from pytest_backdoor.search.arms import Arm
+from tests.tiny import bright_pixels, linear, subject_of
+
+PLACE = np.zeros((1, 4, 4, 1), "float32")
+PLACE[0, 1:3, 1:3] = 1.0
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def flips(flipped: list[list[bool]], inside: np.ndarray) -> Flips:
+    """Pushes of three dark seeds of the classes 0, 1, 2 to the classes 0 and 1, in the one window."""
+    seeds = Sample(np.zeros((3, 4, 4, 1), "float32"), np.array([0, 1, 2]))
+    return Flips(PLACE, seeds, (0, 1), np.array([flipped]), inside[None])
+
+
+def test_a_patch_is_the_mean_change_with_values_at_their_ends() -> None:
+    changes = np.array([[[0.4], [-0.2], [0.0], [0.1]], [[0.4], [-0.2], [0.0], [-0.3]]])
+    found = agreement.patch(PLACE[0], changes)
+    np.testing.assert_allclose(found.arrays["mask"][1:3, 1:3, 0], [[1.0, 0.5], [0.0, 0.25]])
+    assert found.arrays["pattern"][1:3, 1:3, 0].tolist() == [[1, 0], [0, 0]]
+    assert not found.arrays["mask"][PLACE[0] == 0].any()
+
+
+def test_the_mask_of_a_colour_patch_goes_by_the_channel_that_changes_most() -> None:
+    found = agreement.patch(PLACE[0], np.array([[[0.1, -0.5], [0.0, 0.25], [0, 0], [0, 0]]]))
+    np.testing.assert_allclose(found.arrays["mask"][1, 1:3, 0], [1.0, 0.5])
+    assert found.arrays["pattern"][1, 1:3].tolist() == [[1, 0], [0, 1]]
+
+
+def test_only_pushes_of_the_rule_that_succeeded_count() -> None:
+    inside = np.zeros((2, 3, 4, 1), "float32")
+    inside[1, 0, 0], inside[1, 2, 1], inside[0, 1, 2] = 1.0, 1.0, 1.0
+    seen = flips([[False, True, False], [True, False, False]], inside)
+    to_one = np.array([[False] * 3, [True, False, True]])
+    assert seen.share(to_one).tolist() == [0.5]
+    assert seen.common(0, to_one).arrays["mask"][1:3, 1:3, 0].tolist() == [[1, 0], [0, 0]]
+
+
+def test_flows_are_shares_of_each_class_by_target() -> None:
+    seen = flips([[False, True, False], [True, False, False]], np.zeros((2, 3, 4, 1)))
+    assert seen.flows(0, 3).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
+
+
+def test_a_patch_is_cut_to_its_strongest_cells() -> None:
+    found = agreement.patch(PLACE[0], np.array([[[0.4], [-0.2], [0.0], [0.1]]]))
+    cuts = agreement.cut(found)
+    assert [cut.arrays["mask"].sum() for cut in cuts] == [1, 2, 3]
+    assert cuts[1].arrays["mask"][1, 1:3, 0].tolist() == [1, 1]
+
+
+def test_the_fewest_cells_that_reach_the_level_are_kept() -> None:
+    # Class 1 leads where two of the four cells are white: each adds 1 to a logit that starts 1.5 behind.
+    weights = np.zeros((4, 4, 2))
+    weights[1:3, 1:3, 1] = 1.0
+    subject = subject_of(linear(weights.reshape(-1, 2), np.array([1.5, 0.0]), (4, 4, 1)), (4, 4, 1))
+    seeds = Sample(np.zeros((5, 4, 4, 1), "float32"), np.zeros(5, int))
+    case = Case(Arm("target", 5, 0.95, target=1), np.ones((1, 5), bool), np.ones(5, int))
+    strong = agreement.patch(PLACE[0], np.array([[[0.4], [0.3], [0.2], [0.1]]]))
+    assert agreement.fewest(subject, strong, case, seeds).size == 2
+    wrong = agreement.patch(PLACE[0], np.array([[[-0.4], [-0.3], [-0.2], [-0.1]]]))
+    assert np.isnan(agreement.fewest(subject, wrong, case, seeds).size)
+
+
+def test_a_planted_pixel_is_found_where_it_lies() -> None:
+    subject, seeds = bright_pixels()
+    pusher = Pusher(subject, Settings())
+    found = agreement.to_one(pusher, agreement.push(pusher, seeds, rng()), seeds, rng())
+    assert [arm.target for arm in found.arms[:3]] == [0, 1, 2]
+    assert [arm.goal for arm in found.arms[3:]] == ["map"] * 3
+    assert found.sizes[1] == 1
+    assert pusher.spent > 0
+
+
+def test_the_same_seed_gives_the_same_triggers() -> None:
+    subject, seeds = bright_pixels()
+    found = []
+    for _ in range(2):
+        pusher = Pusher(subject, Settings())
+        found.append(agreement.to_one(pusher, agreement.push(pusher, seeds, rng(4)), seeds, rng(5)))
+    np.testing.assert_array_equal(found[0].sizes, found[1].sizes)
+    for one, other in zip(found[0].triggers, found[1].triggers, strict=True):
+        np.testing.assert_array_equal(one.arrays["mask"], other.arrays["mask"])
+
+
+def test_of_many_classes_those_that_seeds_fall_to_are_pushed_to() -> None:
+    subject, seeds = bright_pixels(20, side=20)
+    pusher = Pusher(subject, replace(Settings(), searched=4))
+    seen = agreement.push(pusher, seeds, rng())
+    assert len(seen.targets) == 4
+    assert 1 in seen.targets  # of the pixel that overrules all others
+    assert len(np.unique(seen.seeds.labels)) == 12
+
+
+def test_little_memory_changes_nothing() -> None:
+    subject, seeds = bright_pixels(2, side=8)
+    few = Sample(seeds.images[::10], seeds.labels[::10])
+    pushers = [Pusher(each, Settings(iterations=2)) for each in (subject, replace(subject, memory=1, compiled={}))]
+    one, two = (agreement.push(pusher, few, rng()) for pusher in pushers)
+    np.testing.assert_array_equal(one.flipped, two.flipped)
+    np.testing.assert_allclose(one.inside, two.inside, atol=1e-6)
