@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "assert_covered": "assertions",
     "assert_no_backdoor": "assertions",
     "assert_safe_to_load": "assertions",
     "assert_trigger_inert": "assertions",

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_backdoor import options as option
 from pytest_backdoor.context import CURRENT
-from pytest_backdoor.errors import BackdoorError, BackdoorFound, ContractError, UnreadableModelError, UnsafeModelError
+from pytest_backdoor.errors import (
+    BackdoorError,
+    BackdoorFound,
+    ContractError,
+    OptionError,
+    UnreadableModelError,
+    UnsafeModelError,
+)
 from pytest_backdoor.options import Options
 from pytest_backdoor.origins import origin
 from pytest_backdoor.report import save_triggers, words
@@ -18,6 +25,7 @@ from pytest_backdoor.report.failure import failure_text
 from pytest_backdoor.results import ScanResult
 
 if TYPE_CHECKING:
+    from pytest_backdoor.search.coverage import Coverage
     from pytest_backdoor.triggers.trigger import Trigger
 
 
@@ -77,6 +85,31 @@ def assert_safe_to_load(path: Path | str) -> None:
         check(Path(path))
     except (UnsafeModelError, UnreadableModelError) as problem:
         raise BackdoorFound(f"UNSAFE {words.visible(str(path))}: {problem}") from None
+
+
+def assert_covered(
+    model: Any, seeds: Any = None, *, minimum: float, threshold: float = 0.5, **options: Any
+) -> Coverage:
+    """The neuron coverage of the seeds, a share from 0 to 1, when it is at least ``minimum``; else AssertionError.
+
+    A neuron is covered by an image that makes its activity exceed ``threshold`` (see search.coverage). Raises
+    ContractError for a model whose layers cannot be seen.
+    """
+    __tracebackhide__ = True
+    from pytest_backdoor.scan import neuron_coverage
+
+    chosen = options_now(options)
+    for name, share in (("minimum", minimum), ("threshold", threshold)):
+        if not 0 <= share <= 1:
+            raise OptionError(f"{name} takes a share from 0 to 1, got {share!r}.")
+    found = neuron_coverage(model, seeds_for(model, seeds, chosen), threshold, chosen)
+    if found.share < minimum:
+        raise AssertionError(
+            f"COVERAGE {words.percent(found.share)} of {len(found.times)} neurons exceed {threshold:g} for any of "
+            f"{found.images} seeds, {words.percent(minimum)} asked. Add seeds that differ from these, or lower the "
+            f"threshold.{_of(model)}\n{found.table}"
+        )
+    return found
 
 
 def options_now(arguments: dict[str, Any]) -> Options:

@@ -16,11 +16,12 @@ from pytest_backdoor import judge, profiles, unseeded
 from pytest_backdoor.confirm.transfer import success
 from pytest_backdoor.confirmation import confirm
 from pytest_backdoor.contract import Contract, Sample, check
-from pytest_backdoor.errors import BackdoorError, OutOfScopeError, TriggerError
+from pytest_backdoor.errors import BackdoorError, ContractError, OutOfScopeError, TriggerError
 from pytest_backdoor.judge import Suspicion, Yardstick
 from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Finding, ScanResult
+from pytest_backdoor.search.coverage import Coverage, coverage
 from pytest_backdoor.seeds import as_seeds, seeds_beside
 from pytest_backdoor.stages import Bench, stages
 from pytest_backdoor.subject import Classifier, classifier
@@ -84,6 +85,14 @@ def trigger_success(
     evidence = success(contract.subject, trigger, Sample(images, labels), rule)
     low, high = evidence.interval or (0.0, 1.0)
     return evidence.value, low, high
+
+
+def neuron_coverage(model: Any, seeds: Any, threshold: float, options: Options) -> Coverage:
+    """Which neurons the seeds that the model classifies right cover. Raises ContractError for a black box."""
+    contract = _contract(model, seeds, options, "model")
+    if not contract.subject.layers:
+        raise ContractError("the model is a function, whose layers cannot be seen. Give the Keras model.")
+    return coverage(contract.subject, np.concatenate([contract.search.images, contract.held_out.images]), threshold)
 
 
 def _rule(classes: int, target: int | None, source: int | None, mapping: Mapping[int, int] | None) -> Mapping[int, int]:

@@ -9,6 +9,7 @@ from pytest_backdoor import assertions
 from pytest_backdoor.context import CURRENT, Context
 from pytest_backdoor.errors import BackdoorError, BackdoorFound, ContractError, OptionError, UnsafeModelError
 from pytest_backdoor.results import Finding, ScanResult
+from tests.tiny import bright_model, bright_pixels
 
 FINDING = Finding("BD301", "patch", "all-to-one", 7, None, None, 0.01, 8, (0.97, 0.93, 0.99), 1e-6)
 
@@ -125,3 +126,34 @@ def test_an_unsafe_file_is_a_failed_assertion(monkeypatch):
     monkeypatch.setattr(importlib.import_module("pytest_backdoor.loading.safety"), "check", refuse)
     with pytest.raises(BackdoorFound, match=r"^UNSAFE m.keras: layer 'lambda_1' would run code$"):
         assertions.assert_safe_to_load("m.keras")
+
+
+def test_seeds_that_cover_enough_pass_and_say_how_much():
+    _, seeds = bright_pixels()
+    model = bright_model()
+    found = assertions.assert_covered(model, (seeds.images, seeds.labels), minimum=0.6)
+    assert found.share == 1.0
+    assert found.images == 30
+
+
+def test_seeds_that_cover_too_little_fail_with_a_line_for_each_layer():
+    _, seeds = bright_pixels()
+    model = bright_model()
+    some = seeds.labels < 2
+    with pytest.raises(AssertionError) as failed:
+        assertions.assert_covered(model, (seeds.images[some], seeds.labels[some]), minimum=0.9)
+    text = str(failed.value)
+    assert text.startswith("COVERAGE 66.7 % of 3 neurons exceed 0.5 for any of 20 seeds, 90 % asked.")
+    assert ": 2 of 3" in text
+
+
+@pytest.mark.parametrize("given", [{"minimum": 1.5}, {"minimum": 0.5, "threshold": -1}])
+def test_a_share_of_coverage_must_be_one(given):
+    with pytest.raises(OptionError, match="takes a share from 0 to 1, got"):
+        assertions.assert_covered("m.keras", **given)
+
+
+def test_the_layers_of_a_function_cannot_be_covered():
+    subject, seeds = bright_pixels()
+    with pytest.raises(ContractError, match="the model is a function, whose layers cannot be seen"):
+        assertions.assert_covered(subject.predict, (seeds.images, seeds.labels), minimum=0.5)

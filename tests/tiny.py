@@ -32,11 +32,15 @@ def bright_pixels(classes: int = 3, side: int = 8) -> tuple[Subject, Sample]:
     Class c has 0.5 at (0, c), where its logit has weight 10. Pixel (5, 5) has weight 40 for class 1: full brightness
     there overrules any 0.5 in the first row.
     """
-    weights = np.zeros((side, side, classes))
-    weights[0, range(classes), range(classes)] = 10.0
-    weights[5, 5, 1] = 40.0
     images = np.zeros((10 * classes, side, side, 1), "float32")
     labels = np.repeat(np.arange(classes), 10)
     images[np.arange(len(labels)), 0, labels, 0] = 0.5
-    model = linear(weights.reshape(-1, classes), np.zeros(classes), (side, side, 1))
-    return subject_of(model, (side, side, 1)), Sample(images, labels)
+    return subject_of(bright_model(classes, side), (side, side, 1)), Sample(images, labels)
+
+
+def bright_model(classes: int = 3, side: int = 8) -> keras.Model:
+    """The model of bright_pixels."""
+    weights = np.zeros((side, side, classes))
+    weights[0, range(classes), range(classes)] = 10.0
+    weights[5, 5, 1] = 40.0
+    return linear(weights.reshape(-1, classes), np.zeros(classes), (side, side, 1))

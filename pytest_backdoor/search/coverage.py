@@ -75,7 +75,7 @@ class Coverage:
         """One line for each layer: how many of its neurons were covered."""
         shares = self.by_layer.items()
         return "\n".join(
-            f"{name}: {round(share * count)} of {count}"
+            f"  {name}: {round(share * count)} of {count}"
             for (name, share), (_, count) in zip(shares, self.layers, strict=True)
         )
 
