@@ -22,33 +22,31 @@ ABOVE, BELOW = 0.25, 0.2  # how far from the threshold a neuron may be to be pus
 NEVER = -np.inf
 
 
-def activity(outputs: Sequence[Any]) -> Any:
-    """The activity of each neuron, 0 to 1: layers' outputs ``(n, ..., neurons)`` -> ``(n, neurons of all layers)``."""
-    return ops.concatenate([_scaled(output) for output in outputs], axis=-1)
+def awake(outputs: Sequence[Any]) -> tuple[Any, Any]:
+    """The activity of each neuron, 0 to 1, and its strength, the mean output over its places as it is.
 
-
-def strength(outputs: Sequence[Any]) -> Any:
-    """The mean output of each neuron over its places: ``(n, neurons of all layers)``."""
-    return ops.concatenate([_over_places(output) for output in outputs], axis=-1)
-
-
-def _scaled(output: Any) -> Any:
-    axes = tuple(range(1, len(output.shape)))
-    low, high = ops.min(output, axes), ops.max(output, axes)
-    spread = ops.where(high > low, high - low, np.inf)  # a layer that answers the same everywhere wakes no neuron
-    return (_over_places(output) - low[:, None]) / spread[:, None]
+    Layers' outputs ``(n, ..., neurons)`` -> two of ``(n, neurons of all layers)``.
+    """
+    strength = [_over_places(output) for output in outputs]
+    activity = [_scaled(output, mean) for output, mean in zip(outputs, strength, strict=True)]
+    return ops.concatenate(activity, axis=-1), ops.concatenate(strength, axis=-1)
 
 
 def _over_places(output: Any) -> Any:
-    axes = tuple(range(1, len(output.shape) - 1))
-    return ops.mean(output, axes) if axes else output
+    return output if len(output.shape) == 2 else ops.mean(output, tuple(range(1, len(output.shape) - 1)))
+
+
+def _scaled(output: Any, mean: Any) -> Any:
+    flat = ops.reshape(output, (-1, int(np.prod(output.shape[1:]))))
+    low, high = ops.min(flat, 1, keepdims=True), ops.max(flat, 1, keepdims=True)
+    return (mean - low) / ops.where(high > low, high - low, np.inf)  # a layer that is the same everywhere wakes none
 
 
 def activities(subject: Subject, images: np.ndarray) -> np.ndarray:
     """The activity of every neuron for any number of images: ``(n, neurons)``."""
     starts = range(0, len(images), subject.together)
     parts = [subject.activations(images[start : start + subject.together])[1] for start in starts]
-    return np.concatenate([ops.convert_to_numpy(activity(part)) for part in parts])
+    return np.concatenate([ops.convert_to_numpy(awake(part)[0]) for part in parts])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

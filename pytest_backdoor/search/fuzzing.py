@@ -206,15 +206,17 @@ class Walk:
         """All iterations of one image of each of these seeds."""
         settings, run = self.crew.settings, self.crew.engine
         size, reach = ops.convert_to_tensor(settings.step), ops.convert_to_tensor(settings.reach)
-        images = np.stack([item.image for item in items])
+        images = ops.convert_to_tensor(np.stack([item.image for item in items]))
         plan, windows = self.planned(rows, items)
         plan = Plan(*map(ops.convert_to_tensor, plan))
-        for iteration, window in enumerate(windows):
-            moved, now = run.step(ops.convert_to_tensor(images), plan, ops.convert_to_tensor(window), size, reach)
-            if iteration:  # a step says what it sees of the images that it is given
-                self.note(rows, turn, iteration, images, as_arrays(now))
-            images = moved
-        self.note(rows, turn, settings.iterations, images, as_arrays(run.look(images, plan)))
+        shown = {id(window): ops.convert_to_tensor(window) for window in windows}
+        pictures, sights = [], []
+        for window in windows:
+            images, now = run.step(images, plan, shown[id(window)], size, reach)
+            pictures.append(images)
+            sights.append(now)  # of the images that the step was given
+        sights.append(run.look(images, plan))
+        self.note(rows, turn, pictures, Seen(*(np.stack(each) for each in zip(*sights[1:], strict=True))))
 
     def planned(self, rows: np.ndarray, items: Sequence[Waiting]) -> tuple[Plan, list[np.ndarray]]:
         """What the images are pushed towards, and the windows of each iteration."""
@@ -239,49 +241,54 @@ class Walk:
             return objectives.towards(settings.target, labels, self.crew.classes)
         return objectives.deviate(logits, labels, settings.competitors, settings.predict_weight)
 
-    def note(self, rows: np.ndarray, turn: int, iteration: int, images: Any, now: Seen) -> None:
-        """Takes down what became of the images, and keeps those that covered more."""
-        on = ~self.done[rows]
-        given = now.logits.argmax(-1)  # (models, n)
-        labels = self.labels[rows]
-        adversarial = np.any(given != (labels if self.crew.models == 1 else given[0]), 0)
-        active = now.activity > self.crew.settings.threshold
-        gained = np.mean(active & (self.times[rows] == 0), 1)
-        self.times[rows[on]] += active[on]
-        self.keep(rows, on & (gained > 0), gained, images, now)
-        losses = -log_softmax(now.logits[0], axis=-1)
-        others = np.where(objectives.one_hot(labels, self.crew.classes) > 0, np.inf, losses)
-        aim = self.crew.settings.target
+    def note(self, rows: np.ndarray, turn: int, pictures: Sequence[Any], seen: Seen) -> None:
+        """Takes down what became of the images in each iteration, and keeps those that covered more.
+
+        Everything seen has a first axis of iterations.
+        """
+        models, labels = self.crew.models, self.labels[rows]
+        given = seen.logits.argmax(-1)  # (iterations, models, n)
+        adversarial = np.any(given != (labels if models == 1 else given[:, :1]), 1)
+        # A path of several models ends with their first disagreement.
+        on = np.cumsum(adversarial, 0) - adversarial == 0 if models > 1 else np.ones_like(adversarial)
+        active = (seen.activity > self.crew.settings.threshold) & on[..., None]
+        times = self.times[rows] + np.cumsum(active, 0)  # (iterations, n, neurons)
+        gained = np.mean(active & (times == active), 2)
+        self.times[rows] = times[-1]
+        self.done[rows] = (models > 1) & adversarial.any(0)
+        self.keep(rows, on & (gained > 0), gained, pictures, seen)
+        losses = -log_softmax(seen.logits[:, 0], axis=-1)  # (iterations, n, classes)
+        own, aim = objectives.one_hot(labels, self.crew.classes) > 0, self.crew.settings.target
         columns = {
-            "seed": rows,
-            "turn": np.full(len(rows), turn),
-            "iteration": np.full(len(rows), iteration),
-            "before": labels,
-            "after": given[0],
+            "seed": np.tile(rows, (len(on), 1)),
+            "turn": np.full(on.shape, turn),
+            "iteration": np.tile(np.arange(1, len(on) + 1)[:, None], len(rows)),
+            "before": np.tile(labels, (len(on), 1)),
+            "after": given[:, 0],
             "adversarial": adversarial,
-            "objective": now.objective,
-            "target_loss": others.min(1) if aim is None else losses[:, aim],
-            "original_loss": losses[np.arange(len(rows)), labels],
-            "covered": np.mean(self.times[rows] > 0, 1),
-            "l2": now.l2,
-            "linf": now.linf,
-            "left": now.left,
+            "objective": seen.objective,
+            "target_loss": np.where(own, np.inf, losses).min(2) if aim is None else losses[..., aim],
+            "original_loss": losses[:, own],
+            "covered": np.mean(times > 0, 2),
+            "l2": seen.l2,
+            "linf": seen.linf,
+            "left": seen.left,
         }
         self.tables.append({name: values[on] for name, values in columns.items()})
-        self.found.append(ops.convert_to_numpy(images)[on & adversarial])
-        if self.crew.models > 1:
-            self.done[rows[adversarial]] = True
+        self.found += [ops.convert_to_numpy(each)[now] for each, now in zip(pictures, on & adversarial, strict=True)]
 
-    def keep(self, rows: np.ndarray, able: np.ndarray, gained: np.ndarray, images: Any, now: Seen) -> None:
+    def keep(self, rows: np.ndarray, able: np.ndarray, gained: np.ndarray, pictures: Sequence[Any], seen: Seen) -> None:
         """Puts images that gained enough coverage, near their seeds, into the queues that are not full."""
         settings, seeds = self.crew.settings, self.seeds[rows]
         norms = np.maximum(np.sqrt(np.sum(np.square(seeds), (1, 2, 3))), 1.0)
-        near = now.l2 <= settings.near * norms
-        able = able & near & (gained > settings.gain / self.kept[rows]) & (self.kept[rows] < settings.queue)
-        for index in np.flatnonzero(able):  # each goes to a queue of its own
-            kept = Waiting(ops.convert_to_numpy(images[index]), now.logits[:, index], now.activity[index])
-            self.queues[rows[index]].append(kept)
-        self.kept[rows[able]] += 1
+        able = able & (seen.l2 <= settings.near * norms)
+        for iteration, index in np.argwhere(able):  # each goes to a queue of its own, in the order they came
+            row = rows[index]
+            if self.kept[row] < settings.queue and gained[iteration, index] > settings.gain / self.kept[row]:
+                image = ops.convert_to_numpy(pictures[iteration][index])
+                kept = Waiting(image, seen.logits[iteration, :, index], seen.activity[iteration, index])
+                self.queues[row].append(kept)
+                self.kept[row] += 1
 
 
 def stream(base: int, image: np.ndarray) -> np.random.Generator:

@@ -81,11 +81,12 @@ def seen(subjects: Sequence[Subject], images: Any, plan: Plan) -> Seen:
     passes = [subject.activations(images) for subject in subjects]
     logits = ops.stack([each for each, _ in passes])
     outputs = [output for _, layers in passes for output in layers]
+    activity, strength = coverage.awake(outputs)
     change = images - plan.seeds
     return Seen(
         logits,
-        activity=coverage.activity(outputs),
-        objective=ops.sum(plan.classes * logits, (0, 2)) + ops.sum(plan.neurons * coverage.strength(outputs), 1),
+        activity=activity,
+        objective=ops.sum(plan.classes * logits, (0, 2)) + ops.sum(plan.neurons * strength, 1),
         l2=norms(change),
         linf=ops.max(ops.abs(change), (1, 2, 3)),
         left=norms(images - plan.ends),

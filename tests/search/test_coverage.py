@@ -44,20 +44,20 @@ def neurons(
 def test_activity_is_the_mean_over_places_after_scaling_the_whole_layer() -> None:
     # Values from 0 to 8 in two channels: channel 0 has the mean 1.5, channel 1 has 5.
     output = np.array([[[[0.0, 4.0], [1.0, 8.0]], [[2.0, 4.0], [3.0, 4.0]]]], "float32")
-    np.testing.assert_allclose(coverage.activity([output]), [[1.5 / 8, 5 / 8]])
+    np.testing.assert_allclose(coverage.awake([output])[0], [[1.5 / 8, 5 / 8]])
 
 
 def test_activity_of_a_dense_layer_is_its_output_scaled() -> None:
-    np.testing.assert_allclose(coverage.activity([np.array([[-1.0, 0.0, 3.0]], "float32")]), [[0.0, 0.25, 1.0]])
+    np.testing.assert_allclose(coverage.awake([np.array([[-1.0, 0.0, 3.0]], "float32")])[0], [[0.0, 0.25, 1.0]])
 
 
 def test_a_layer_that_answers_the_same_everywhere_wakes_no_neuron() -> None:
-    np.testing.assert_allclose(coverage.activity([np.full((1, 2, 2, 3), 7.0, "float32")]), [[0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(coverage.awake([np.full((1, 2, 2, 3), 7.0, "float32")])[0], [[0.0, 0.0, 0.0]])
 
 
 def test_strength_is_the_mean_output_as_it_is() -> None:
     outputs = [np.array([[[[1.0, -2.0]], [[3.0, -4.0]]]], "float32"), np.array([[5.0]], "float32")]
-    np.testing.assert_allclose(coverage.strength(outputs), [[2.0, -3.0, 5.0]])
+    np.testing.assert_allclose(coverage.awake(outputs)[1], [[2.0, -3.0, 5.0]])
 
 
 def test_neurons_are_those_of_every_layer_but_input_and_flatten() -> None:
