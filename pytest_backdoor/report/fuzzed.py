@@ -15,7 +15,7 @@ from pytest_backdoor.report.json import SCHEMA
 from pytest_backdoor.results import FuzzRun, fuzz_run_to_dict
 
 NO_VERDICT = "adversarial inputs are no verdict, clean models have them too: pytest-backdoor scan gives one"
-MOST = 10  # classes that are named
+MOST = 5  # classes that are named
 
 
 def render(run: FuzzRun, colour: bool) -> str:
