@@ -67,7 +67,7 @@ def save_inputs(run: FuzzRun, folder: Path) -> FuzzRun:
         return run
     place = folder / inputs.folder(run)
     saved = dataclasses.replace(run, saved=place.as_posix())
-    problems = (_attempt(place / name, write) for name, write in inputs.files(saved))
+    problems = (_attempt(place / name, write) for name, write in inputs.files(saved, run.inputs))
     problem = next((problem for problem in problems if problem), None)  # one is enough: the next has no room either
     return dataclasses.replace(run, error=f"inputs not saved: {problem}") if problem else saved
 

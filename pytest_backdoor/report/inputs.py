@@ -30,12 +30,10 @@ def folder(run: FuzzRun) -> str:
     return "_".join(filter(None, [safe(Path(run.path).stem), *digests, safe("_".join(run.changed))]))
 
 
-def files(run: FuzzRun) -> Iterator[tuple[str, Callable[[Path], object]]]:
+def files(run: FuzzRun, inputs: Inputs) -> Iterator[tuple[str, Callable[[Path], object]]]:
     """The name of each file and what writes it; the metrics, which name the inputs, come last."""
-    if run.inputs is None:
-        return
-    names = [name_of(run.inputs, row) for row in range(len(run.inputs.images))]
-    for name, image in zip(names, run.inputs.images, strict=True):  # a file each
+    names = [name_of(inputs, row) for row in range(len(inputs.images))]
+    for name, image in zip(names, inputs.images, strict=True):  # a file each
         yield name, partial(save, image)
     text = json.dumps({"schema": SCHEMA} | fuzz_run_to_dict(run) | {"files": names}, indent=2, allow_nan=False) + "\n"
     yield RESULTS, lambda path: path.write_text(text, encoding="utf-8")

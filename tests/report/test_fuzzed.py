@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from pytest_backdoor.report import fuzzed, words
 from pytest_backdoor.report.text import render
+from pytest_backdoor.results import FuzzRun
 from tests.report import samples
 
 TABLE = """\
@@ -53,6 +54,7 @@ def test_what_was_not_run_has_no_table():
     run = samples.fuzz_run(coverage=None, inputs=None, error="no seeds")
     assert fuzzed.render(run, colour=False) == "models/lenet.keras: no seeds\n"
     assert words.fuzzing(run) == "fuzzing: no seeds"
+    assert words.measures(FuzzRun("m", "", {})) == {}
 
 
 def test_the_summary_has_one_line_under_the_table_of_models():
