@@ -106,7 +106,6 @@ def rows_of_runs(setting: Lab) -> Iterator[str]:
             share(touches(run, setting.planted)),
             f"{np.mean(run.l2[run.found]):.2f}" if len(run.found) else "-",
             f"{before.share:.3f} to {after.share:.3f}",
-            f"{run.seconds:.2f} s",
         )
         yield f"| {' | '.join(cells)} |"
 
@@ -166,12 +165,12 @@ def page(setting: Lab, text: str) -> str:
     begin, end = "<!-- measured -->", "<!-- end of measured -->"
     tables: Sequence[tuple[str, Callable[[Lab], Iterator[str]]]] = (
         (
-            "| run | published: inputs, next digit | ours | touch the pixel | mean L2 | coverage | time |\n"
-            "|---|---|---|---|---|---|---|",
+            "| run | published: inputs, next digit | ours | touch the pixel | mean L2 | coverage |\n"
+            "|---|---|---|---|---|---|",
             rows_of_runs,
         ),
         (
-            "| target | iterations | published change | ours | target loss | L2 to triggered image | inputs, on target |\n"
+            "| target | iterations | published change | ours | target loss | L2 to trigger | inputs, on target |\n"
             "|---|---|---|---|---|---|---|",
             rows_of_targets,
         ),

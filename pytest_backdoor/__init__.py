@@ -22,6 +22,7 @@ _HOMES = {
     "Options": "options",
     "Evidence": "results",
     "Finding": "results",
+    "FuzzRun": "results",
     "Planted": "results",
     "ScanResult": "results",
     "SeedsUsed": "results",

@@ -20,7 +20,7 @@ from pytest_backdoor.errors import (
 )
 from pytest_backdoor.options import Options
 from pytest_backdoor.origins import origin
-from pytest_backdoor.report import save_triggers, words
+from pytest_backdoor.report import save_inputs, save_triggers, words
 from pytest_backdoor.report.failure import failure_text
 from pytest_backdoor.results import ScanResult
 
@@ -139,6 +139,8 @@ def examine(model: Any, seeds: Any, options: Options, name: str | None = None) -
     result = save_triggers(result, options.folder)
     if options.selftest and result.verdict == "clean":
         result = _with_power(result, model, given, options)
+    if options.save_inputs is not None and result.verdict != "error":
+        result = _fuzzed(result, model, given, options, options.save_inputs)
     CURRENT.get().record(result)
     return result
 
@@ -177,6 +179,15 @@ def _with_power(result: ScanResult, model: Any, seeds: Any, options: Options) ->
     test = selftest(model, seeds, options, name=result.path)
     seconds = result.seconds + test.seconds
     return dataclasses.replace(result, power=test.smallest, self_test=test, seconds=seconds)
+
+
+def _fuzzed(result: ScanResult, model: Any, seeds: Any, options: Options, folder: Path) -> ScanResult:
+    """The result with what a run of fuzzing made of the seeds, under the rule of what was found, its inputs saved."""
+    from pytest_backdoor.fuzzed import fuzz_model, rule_of
+
+    rule = rule_of(result.findings[0]) if result.findings else None
+    run = save_inputs(fuzz_model(model, seeds, options, rule, name=result.path), folder)
+    return dataclasses.replace(result, fuzzing=run, seconds=result.seconds + run.seconds)
 
 
 def _command(result: ScanResult, options: Options) -> str | None:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from pytest_backdoor import cli_fuzz, plugin, tool, values
 from pytest_backdoor import options as option
-from pytest_backdoor import plugin, tool, values
 from pytest_backdoor.collect import ModelFile, is_model_file
 from pytest_backdoor.errors import CalibrationError, OptionError
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Planted
+from pytest_backdoor.sealed import sealed as _sealed
 
 CLEAN, BACKDOOR, NO_VERDICT, USAGE, NOTHING = 0, 1, 2, 4, 5
 FOUND_ALL, MISSED = 0, 1  # of a self-test
@@ -45,7 +45,6 @@ HARDENED = (
 )
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["_Parser"]
-ENVIRONMENT = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
 
 
 @dataclass(slots=True)
@@ -139,7 +138,7 @@ def selftest(path: Path, options: Options, names: Sequence[str] = (), output: Pa
         plans = {name: room.PLANS[values.pick(name, room.PLANS, "plan")] for name in names or room.PLANS}
         test = room.selftest(path, None, options, plans, done=_say)
     print(planted.render(test, sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end="")
-    problem = output and report.write_text(output, planted.document(test, _about(), option.to_dict(options)))
+    problem = output and report.write_text(output, planted.document(test, tool.about(), option.to_dict(options)))
     if problem:
         print(f"report not written: {problem}")
     if problem or test.found is None or test.error:
@@ -171,6 +170,7 @@ def _parser() -> _Parser:
     _add_scan(commands)
     _add_selftest(commands)
     _add_calibrate(commands)
+    cli_fuzz.add(commands)
     return parser
 
 
@@ -247,10 +247,6 @@ def _say(planted: Planted) -> None:
     print(line(planted), file=sys.stderr, flush=True)
 
 
-def _about() -> dict[str, str]:
-    return {"name": tool.NAME, "version": tool.version()} | tool.facts()
-
-
 def _passed_on(given: argparse.Namespace) -> list[str]:
     """pytest's own options."""
     junit = [f"--junitxml={given.junitxml}"] if given.junitxml else []
@@ -285,21 +281,6 @@ def _root(found: Found) -> Path:
         return Path(os.path.commonpath([path.parent for path in found.files]))
     except ValueError:  # no files, or on several drives
         return Path.cwd()
-
-
-@contextlib.contextmanager
-def _sealed() -> Iterator[None]:
-    """Neither environment nor current folder brings plugins, options or modules into the run."""
-    kept = {name: os.environ.pop(name) for name in ENVIRONMENT if name in os.environ}
-    path = sys.path.copy()
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    sys.path[:] = [entry for entry in path if entry]  # "" is the current folder
-    try:
-        yield
-    finally:
-        sys.path[:] = path
-        del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
-        os.environ.update(kept)
 
 
 def _exit_code(status: int, gathered: Gathered, options: Options) -> int:

@@ -85,10 +85,11 @@ def fit_channels(model: Classifier, seeds: Seeds) -> Seeds:
     takes = {3: wanted[-1], 2: 1, 1: wanted[-1] // (height * width)}[len(wanted)]
     if channels == 1 and takes > 1:
         low, high = np.repeat(seeds.low, takes), np.repeat(seeds.high, takes)
-        seeds = Seeds(np.repeat(seeds.images, takes, axis=3), seeds.labels, low, high)
+        seeds = replace(seeds, images=np.repeat(seeds.images, takes, axis=3), low=low, high=high)
     elif channels == 3 and takes == 1:
         grey = seeds.images @ np.array([[0.299], [0.587], [0.114]], "float32")
-        seeds = Seeds(grey, seeds.labels, seeds.low.mean(keepdims=True), seeds.high.mean(keepdims=True))
+        low, high = seeds.low.mean(keepdims=True), seeds.high.mean(keepdims=True)
+        seeds = replace(seeds, images=grey, low=low, high=high)
     given = seeds.images.shape[1:]
     fits = {3: given, 2: given[:2] if given[2] == 1 else None, 1: (int(np.prod(given)),)}[len(wanted)]
     if fits is None or any(want is not None and want != have for want, have in zip(wanted, fits, strict=True)):

@@ -137,6 +137,16 @@ class Options:
             anchor=lambda folder, value: folder / value,
         ),
     )
+    save_inputs: Path | None = field(
+        default=None,
+        metadata=_about(
+            "after a scan, push the seeds along gradients and save the inputs that change the model's mind there"
+            " (default: no)",
+            values.path,
+            "FOLDER",
+            anchor=lambda folder, value: value and folder / value,
+        ),
+    )
     set: tuple[tuple[str, str], ...] = field(
         default=(),
         metadata=_about(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,11 @@ import numpy as np
 from pytest_backdoor import values
 from pytest_backdoor.errors import OptionError
 from pytest_backdoor.options import Options
-from pytest_backdoor.search import agreement, inversion
+from pytest_backdoor.search import inversion
+from pytest_backdoor.search.agreement import Settings as AgreementSettings
+from pytest_backdoor.search.constraints import CONSTRAINTS
+from pytest_backdoor.search.coverage import STRATEGIES
+from pytest_backdoor.search.fuzzing import Settings as FuzzSettings
 from pytest_backdoor.search.margin import Settings as MarginSettings
 from pytest_backdoor.search.synthetic import Settings as SyntheticSettings
 
@@ -56,7 +60,8 @@ class Settings:
     """The settings of everything that has some, by the first part of their keys."""
 
     search: inversion.Settings = PROFILES["standard"]
-    fuzzing: agreement.Settings = field(default_factory=agreement.Settings)
+    agreement: AgreementSettings = field(default_factory=AgreementSettings)
+    fuzz: FuzzSettings = field(default_factory=FuzzSettings)  # of runs beside the scan
     margin: MarginSettings = field(default_factory=MarginSettings)
     synthetic: SyntheticSettings = field(default_factory=SyntheticSettings)
 
@@ -68,8 +73,8 @@ def settings(options: Options) -> Settings:
     for key, text in options.set:
         room, _, name = values.pick(key, known, "setting").partition(".")
         default = getattr(rooms[room], name)
-        change = {name: _method(text) if isinstance(default, str) else _number(key, text, default)}
-        rooms[room] = dataclasses.replace(rooms[room], **change)
+        value = _read(key, text) if key in READERS else _number(key, text, default)
+        rooms[room] = dataclasses.replace(rooms[room], **{name: value})
     return Settings(**rooms)
 
 
@@ -79,11 +84,53 @@ def _fields(data: Any) -> Iterator[tuple[str, Any]]:
 
 def mode(options: Options) -> str:
     """How models are scanned, as far as it changes what evidence they show: the profile, and settings changed."""
-    return ", ".join([options.profile, *(f"{key}={text}" for key, text in options.set)])
+    evident = (f"{key}={text}" for key, text in options.set if not key.startswith("fuzz."))
+    return ", ".join([options.profile, *evident])
 
 
-def _method(text: str) -> str:
-    return values.pick(text, inversion.METHODS, "search method")
+def as_text(value: Any) -> str:
+    """A setting as it is written in ``--backdoor-set``."""
+    if value is None:
+        return NONE
+    return "+".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _strategies(text: str) -> tuple[str, ...]:
+    return tuple(values.pick(name, STRATEGIES, "strategy") for name in text.split("+"))
+
+
+def _class(text: str) -> int | None:
+    return None if text == NONE else values.whole(text)
+
+
+NONE = "none"
+_SHARE = values.number(0, 1, closed=True)
+_WEIGHT = values.number(0, 1e6, closed=True)
+_ABOVE_ZERO = values.number(0, 1e6, closed=False)
+# The settings that are neither a whole number above 0 nor a share above 0.
+READERS: Mapping[str, Callable[[str], Any]] = {
+    "search.methods": values.choice("search method", *inversion.METHODS),
+    "fuzz.step": _ABOVE_ZERO,
+    "fuzz.competitors": values.whole,
+    "fuzz.predict_weight": _WEIGHT,
+    "fuzz.neuron_weight": _WEIGHT,
+    "fuzz.neurons": values.whole,
+    "fuzz.strategies": _strategies,
+    "fuzz.threshold": _SHARE,
+    "fuzz.gain": _SHARE,
+    "fuzz.near": _SHARE,
+    "fuzz.reach": _ABOVE_ZERO,
+    "fuzz.constraint": values.choice("constraint", *CONSTRAINTS),
+    "fuzz.target": _class,
+    "fuzz.deviation": _WEIGHT,
+}
+
+
+def _read(key: str, text: str) -> Any:
+    try:
+        return READERS[key](text)
+    except OptionError as problem:
+        raise OptionError(f"{key}: {problem}") from None
 
 
 def _number(key: str, text: str, default: float) -> float:

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pytest_backdoor.triggers.trigger import Trigger
 
 Verdict = Literal["clean", "backdoor", "inconclusive", "error"]
 Kind = Literal["all-to-one", "all-to-all", "source-specific"]
 KINDS: tuple[Kind, ...] = ("all-to-one", "all-to-all", "source-specific")
+BY_LABEL = ("before", "after")  # shares of a run of fuzzing
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,47 @@ class SelfTest:
     error: str | None = None  # why nothing was planted
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """Adversarial inputs of a run of fuzzing, and where each comes from."""
+
+    seeds: tuple[str, ...]  # number of each input's seed, and its name where it has one
+    turn: np.ndarray  # (m,) which image of the seed's queue it was pushed from
+    iteration: np.ndarray  # (m,) from 1
+    before: np.ndarray  # (m,) class of the seed
+    after: np.ndarray  # (m,) class of the input
+    images: np.ndarray  # (m, height, width, channels), 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class FuzzRun:
+    """What became of a model's seeds when they were pushed along gradients; it is no verdict.
+
+    Shares, rates and distances are those of the adversarial inputs, and None where there are none.
+    """
+
+    path: str
+    sha256: str
+    settings: Mapping[str, int | float | str]
+    changed: tuple[str, ...] = ()  # what differs from the defaults, as name=value
+    seeds: int = 0  # that were pushed: those that the model classifies right
+    seeds_sha256: str = ""  # of their images
+    images: int = 0  # that the seeds became, one for each iteration
+    adversarial: int = 0  # those of another class than their seed
+    flipped: int = 0  # seeds with adversarial inputs
+    before: Mapping[int, float] = field(default_factory=dict)  # share by class of the seed
+    after: Mapping[int, float] = field(default_factory=dict)  # share by class of the input
+    rule: str | None = None  # under test: next, a class, or a label map
+    activation: float | None = None  # backdoor activation rate: share that lands where the rule leads
+    l2: tuple[float, float] | None = None  # from the seed: mean, largest
+    linf: tuple[float, float] | None = None
+    coverage: tuple[float, float] | None = None  # share of neurons, before and after
+    seconds: float = 0.0
+    saved: str | None = None  # folder of the inputs
+    error: str | None = None  # why nothing was fuzzed, or the inputs were not saved
+    inputs: Inputs | None = field(default=None, compare=False, repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class ScanResult:
     """The verdict on one model and everything needed to repeat and to explain it."""
@@ -107,6 +151,7 @@ class ScanResult:
     image_shape: tuple[int, ...] | None = None  # height, width, channels
     classes: int | None = None
     synthetic_seeds: SeedsUsed | None = None  # drawn from the model itself for want of clean images
+    fuzzing: FuzzRun | None = None  # on request; no part of the verdict
 
 
 def to_dict(result: ScanResult) -> dict[str, Any]:
@@ -126,6 +171,7 @@ def to_dict(result: ScanResult) -> dict[str, Any]:
         "power": dict(result.power),
         "calibration": result.calibration,
         "self_test": None if result.self_test is None else self_test_to_dict(result.self_test),
+        "fuzzing": None if result.fuzzing is None else fuzz_run_to_dict(result.fuzzing),
         "statistics": dict(result.statistics),
         "image_gradients": result.image_gradients,
         "skipped": list(result.skipped),
@@ -150,6 +196,7 @@ def from_dict(entry: Mapping[str, Any]) -> ScanResult:
         power=entry["power"],
         calibration=entry["calibration"],
         self_test=self_test_from_dict(entry["self_test"]) if entry.get("self_test") else None,
+        fuzzing=fuzz_run_from_dict(entry["fuzzing"]) if entry.get("fuzzing") else None,
         statistics=entry["statistics"],
         image_gradients=entry["image_gradients"],
         skipped=tuple(entry["skipped"]),
@@ -170,6 +217,22 @@ def self_test_from_dict(entry: Mapping[str, Any]) -> SelfTest:
     """The self-test that ``self_test_to_dict`` was given."""
     plants = tuple(Planted(**{**each, "accuracy": tuple(each["accuracy"])}) for each in entry["plants"])
     return SelfTest(**{**entry, "plants": plants, "found": None if entry["found"] is None else tuple(entry["found"])})
+
+
+def fuzz_run_to_dict(run: FuzzRun) -> dict[str, Any]:
+    """The run of fuzzing in the JSON report, without the images: builtins only."""
+    names = (each.name for each in dataclasses.fields(run) if each.name != "inputs")
+    entry = {name: getattr(run, name) for name in names} | {"settings": dict(run.settings)}
+    shares = {name: {str(label): share for label, share in entry[name].items()} for name in BY_LABEL}
+    tuples = {name: list(value) for name, value in entry.items() if isinstance(value, tuple)}
+    return entry | shares | tuples | {"seconds": round(run.seconds, 2)}
+
+
+def fuzz_run_from_dict(entry: Mapping[str, Any]) -> FuzzRun:
+    """The run of fuzzing that ``fuzz_run_to_dict`` was given, without the images."""
+    shares = {name: {int(label): share for label, share in entry[name].items()} for name in BY_LABEL}
+    tuples = {name: tuple(value) for name, value in entry.items() if isinstance(value, list)}
+    return FuzzRun(**{**entry, **shares, **tuples})
 
 
 def _seeds_to_dict(seeds: SeedsUsed | None) -> dict[str, Any] | None:

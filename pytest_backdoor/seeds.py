@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Seeds:
     labels: np.ndarray | None
     low: np.ndarray
     high: np.ndarray
+    names: tuple[str, ...] | None = None  # of the images' files, without suffix
 
     def __len__(self) -> int:
         return len(self.images)
@@ -135,7 +136,8 @@ def _read_folder(folder: Path) -> Seeds:
     shapes = {image.shape for image in images}
     if len(shapes) > 1:
         raise ContractError(f"images under {folder} differ in shape: {sorted(shapes)[:3]}. Give images of one shape.")
-    return from_arrays(np.stack(images).astype("uint8"), np.array([label for _, label in files]))
+    seeds = from_arrays(np.stack(images).astype("uint8"), np.array([label for _, label in files]))
+    return replace(seeds, names=tuple(file.stem for file, _ in files))
 
 
 def _images_in(folder: Path) -> list[Path]:

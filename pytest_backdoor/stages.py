@@ -89,7 +89,7 @@ def pairs(bench: Bench) -> list[Suspicion]:
 
 def fuzzing(bench: Bench) -> list[Suspicion]:
     """Patches that flips of single seeds have in common, for single classes, label maps and pairs."""
-    pusher = agreement.Pusher(bench.subject, bench.settings.fuzzing)
+    pusher = agreement.Pusher(bench.subject, bench.settings.agreement)
     flips = agreement.push(pusher, bench.seeds, bench.rng)
     found = agreement.to_one(pusher, flips, bench.seeds, bench.rng)
     pairs = agreement.of_pairs(pusher, flips, bench.seeds, bench.rng)

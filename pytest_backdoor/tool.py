@@ -25,6 +25,11 @@ def facts() -> dict[str, str]:
     return {"backend": keras.backend.backend(), "keras": keras.__version__, "device": _device(keras)}
 
 
+def about() -> dict[str, str]:
+    """Name and version of the tool, and the facts of this process."""
+    return {"name": NAME, "version": version()} | facts()
+
+
 def _device(keras: object) -> str:
     """The first device that is not a CPU, such as "gpu", else "cpu"."""
     devices = keras.distribution.list_devices()  # type: ignore[attr-defined]

@@ -19,12 +19,12 @@ LINES = 400
 # Each room may import those in later rows, and only those; the rows run from the outside in.
 LAYERS = (
     {"cli"},
-    {"plugin"},
+    {"cli_fuzz", "plugin"},
     {"summary"},
     {"gathered"},
     {"collect"},
     {"assertions"},
-    {"calibrate", "selftest"},
+    {"calibrate", "fuzzed", "selftest"},
     {"scan"},
     {"confirmation", "stages"},
     {"judge", "profiles", "unseeded"},
@@ -35,8 +35,8 @@ LAYERS = (
     {"subject", "loading"},
     {"network"},
     {"backend"},
-    {"context", "errors", "options", "origins", "results", "scalings", "seeds", "stats", "strategies", "tool"}
-    | {"triggers", "values"},
+    {"context", "errors", "options", "origins", "results", "scalings", "sealed", "seeds", "stats", "strategies"}
+    | {"tool", "triggers", "values"},
 )
 PLAIN = LAYERS[-1]  # these may import each other
 ROOMS = {"__init__", "report"}.union(*LAYERS)

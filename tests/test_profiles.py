@@ -6,8 +6,8 @@ import pytest
 
 from pytest_backdoor.errors import OptionError
 from pytest_backdoor.options import Options
-from pytest_backdoor.profiles import PROFILES, Settings, settings
-from pytest_backdoor.search import inversion, margin, synthetic
+from pytest_backdoor.profiles import PROFILES, READERS, Settings, as_text, mode, settings
+from pytest_backdoor.search import agreement, fuzzing, inversion, margin, synthetic
 
 
 def test_the_standard_profile_is_the_settings_defaults():
@@ -36,7 +36,10 @@ def test_settings_change_the_profile_and_the_last_one_counts():
 
 
 def test_each_search_has_settings_of_its_own_name():
-    changed = settings(Options(set=("margin.starts=3", "synthetic.images=4", "synthetic.white=255")))
+    each = ("margin.starts=3", "synthetic.images=4", "synthetic.white=255", "agreement.images=5", "fuzz.iterations=9")
+    changed = settings(Options(set=each))
+    assert changed.agreement == agreement.Settings(images=5)
+    assert changed.fuzz == fuzzing.Settings(iterations=9)
     assert changed.margin == margin.Settings(starts=3)
     assert changed.synthetic == synthetic.Settings(images=4, white=255)
     assert changed.search == inversion.Settings()
@@ -60,3 +63,53 @@ def test_a_level_is_a_share_above_zero(text):
         OptionError, match=rf"search.level takes a number above 0 and at most 1 \(default 0.95\), got '{text}'"
     ):
         settings(Options(set=(f"search.level={text}",)))
+
+
+def test_fuzzing_takes_weights_names_and_classes():
+    each = ("step=2.5", "neuron_weight=0", "neurons=0", "strategies=random+heavy", "constraint=box", "target=7")
+    changed = settings(Options(set=tuple(f"fuzz.{text}" for text in each)))
+    wanted = {"step": 2.5, "neuron_weight": 0.0, "neurons": 0, "constraint": "box", "target": 7}
+    assert changed.fuzz == fuzzing.Settings(**wanted, strategies=("random", "heavy"))
+    assert settings(Options(set=("fuzz.target=none",))).fuzz == fuzzing.Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "constraint=bax",
+            r"fuzz.constraint: unknown constraint 'bax'. Did you mean 'box'\?",
+        ),
+        ("strategies=random+rare", r"fuzz.strategies: unknown strategy 'rare'. Did you mean 'rarely'\? Choose from: "),
+        ("strategies=", r"fuzz.strategies"),
+        ("target=seven", "fuzz.target: expected a whole number from 0 up, got 'seven'"),
+        ("step=0", "fuzz.step: expected a number from 0 to 1e\\+06, both excluded, got '0'"),
+        ("threshold=1.5", "fuzz.threshold: expected a number from 0 to 1, got '1.5'"),
+        ("iterations=0", r"fuzz.iterations takes a whole number above 0 \(default 5\), got '0'"),
+        ("methods=x", "unknown setting 'fuzz.methods'"),
+    ],
+)
+def test_what_fuzzing_cannot_use_is_refused(text, complaint):
+    with pytest.raises(OptionError, match=complaint):
+        settings(Options(set=(f"fuzz.{text}",)))
+
+
+def test_an_unknown_search_method_is_refused():
+    with pytest.raises(OptionError, match=r"search.methods: unknown search method 'fuzz'. Did you mean 'fuzzing'\?"):
+        settings(Options(set=("search.methods=fuzz",)))
+
+
+def test_every_setting_of_fuzzing_reads_its_own_default():
+    usual = fuzzing.Settings()
+    for field in dataclasses.fields(usual):
+        text = f"fuzz.{field.name}={as_text(getattr(usual, field.name))}"
+        assert settings(Options(set=(text,))).fuzz == usual
+
+
+def test_every_reader_is_of_a_setting():
+    rooms = Settings()
+    assert all(hasattr(getattr(rooms, key.partition(".")[0]), key.partition(".")[2]) for key in READERS)
+
+
+def test_settings_of_fuzzing_change_no_evidence_of_a_scan():
+    assert mode(Options(set=("search.steps=7", "fuzz.step=0.5"))) == "standard, search.steps=7"

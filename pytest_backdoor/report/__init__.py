@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_backdoor.errors import OptionError
-from pytest_backdoor.results import Finding, ScanResult
+from pytest_backdoor.results import Finding, FuzzRun, ScanResult
 
 # Each module has ``render(run: Run) -> str``.
 FORMATS: Mapping[str, str] = {"json": "pytest_backdoor.report.json"}
@@ -57,6 +57,19 @@ def save_triggers(result: ScanResult, folder: Path) -> ScanResult:
     problems = tuple(f"trigger not saved: {problem}" for _, problem in saved if problem)
     findings = tuple(finding for finding, _ in saved)
     return dataclasses.replace(result, findings=findings, skipped=result.skipped + problems)
+
+
+def save_inputs(run: FuzzRun, folder: Path) -> FuzzRun:
+    """The run with its inputs and its metrics saved in a folder of its own; ``error`` says what could not be saved."""
+    from pytest_backdoor.report import inputs
+
+    if run.inputs is None:
+        return run
+    place = folder / inputs.folder(run)
+    saved = dataclasses.replace(run, saved=place.as_posix())
+    problems = (_attempt(place / name, write) for name, write in inputs.files(saved, run.inputs))
+    problem = next((problem for problem in problems if problem), None)  # one is enough: the next has no room either
+    return dataclasses.replace(run, error=f"inputs not saved: {problem}") if problem else saved
 
 
 def _save_trigger(finding: Finding, path: Path) -> tuple[Finding, str | None]:

@@ -98,6 +98,8 @@ def _notes(results: Iterable[ScanResult]) -> Iterator[Text]:
             yield Text(f"{name}: skipped: {words.visible('; '.join(result.skipped))}")
         if result.self_test:
             yield Text(f"{name}: {words.visible(words.power(result.self_test))}")
+        if result.fuzzing:
+            yield Text(f"{name}: {words.visible(words.fuzzing(result.fuzzing))}")
 
 
 def _found(results: Iterable[ScanResult]) -> Iterator[tuple[ScanResult, Finding]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pytest_backdoor.results import Finding, Planted, ScanResult, SelfTest
+from pytest_backdoor.results import Finding, FuzzRun, Planted, ScanResult, SelfTest
 
 
 def visible(text: str) -> str:
@@ -72,6 +72,38 @@ def power(test: SelfTest) -> str:
     unlearned = [_named(each) for each in test.plants if not each.planted]
     parts = {"would have found": list(found.values()) or ["none"], "missed": missed, "not planted": unlearned}
     return "; ".join(f"{what}: {', '.join(which)}" for what, which in parts.items() if which)
+
+
+def fuzzing(run: FuzzRun) -> str:
+    """What a run of fuzzing came to, in one line: fuzzing: 12 adversarial inputs of 3 of 200 seeds; ..."""
+    if run.coverage is None:
+        return f"fuzzing: {run.error}"
+    counts = f"{run.adversarial} adversarial inputs of {run.flipped} of {run.seeds} seeds"
+    parts = [counts, *(f"{what}: {said}" for what, said in measures(run).items())]
+    saved = run.error or (f"saved in {run.saved}" if run.saved else "")
+    return "fuzzing: " + "; ".join([*parts, *([saved] if saved else [])])
+
+
+def measures(run: FuzzRun) -> dict[str, str]:
+    """The metrics of a run of fuzzing besides its counts, by name; those that there are."""
+    named: dict[str, str] = {}
+    if run.after:
+        named["to"] = labels(run.after, most=3)
+    if run.activation is not None:
+        named[f"rule {run.rule}"] = percent(run.activation)
+    for name, distance in (("L2", run.l2), ("L-infinity", run.linf)):
+        if distance is not None:
+            named[name] = f"{distance[0]:.3g} (largest {distance[1]:.3g})"
+    if run.coverage is not None:
+        named["coverage"] = " -> ".join(map(percent, run.coverage))
+    return named
+
+
+def labels(shares: Mapping[int, float], most: int) -> str:
+    """Shares of labels, the largest first, cut after so many: class 3 50 %, class 1 25 %, ..."""
+    ranked = sorted(shares.items(), key=lambda entry: (-entry[1], entry[0]))
+    named = [f"class {label} {percent(share)}" for label, share in ranked]
+    return ", ".join(named[:most] + (["..."] if len(named) > most else []))
 
 
 def _named(planted: Planted) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_backdoor.results import Evidence, Finding, ScanResult, SeedsUsed
+from pytest_backdoor.results import Evidence, Finding, FuzzRun, Inputs, ScanResult, SeedsUsed
 
 SEEDS = SeedsUsed(200, "/255", 0.981, 100, 100)
 EVIDENCE = (Evidence("transfer", 0.97, (0.93, 0.99)), Evidence("strip", 0.99))
@@ -54,3 +54,34 @@ ERROR = ScanResult("models/broken.keras", "e" * 64, "error", 0.1, error="not a z
 UNSURE = ScanResult(
     "models/small.h5", "a" * 64, "inconclusive", 3.0, error="8 seeds are too few", skipped=("no labels",)
 )
+
+
+def inputs(channels=1):
+    """Two inputs: of the first seed, named cat, and of the twelfth from the second image of its queue."""
+    images = np.linspace(0, 1, 8 * channels).reshape(2, 2, 2, channels).astype("float32")
+    turn, iteration, before, after = (np.array(each) for each in ([0, 1], [2, 5], [3, 7], [8, 8]))
+    return Inputs(("0-cat", "12"), turn, iteration, before, after, images)
+
+
+def fuzz_run(**changes):
+    given = {
+        "path": "models/lenet.keras",
+        "sha256": "0123456789ab" + "0" * 52,
+        "settings": {"step": 0.1, "constraint": "box"},
+        "changed": ("step=0.1", "constraint=box"),
+        "seeds": 20,
+        "seeds_sha256": "fedcba987654" + "0" * 52,
+        "images": 100,
+        "adversarial": 2,
+        "flipped": 2,
+        "before": {3: 0.5, 7: 0.5},
+        "after": {8: 1.0},
+        "rule": "next",
+        "activation": 0.5,
+        "l2": (1.25, 2.5),
+        "linf": (0.1, 0.2),
+        "coverage": (0.4, 0.45),
+        "seconds": 4.25,
+        "inputs": inputs(),
+    }
+    return FuzzRun(**given | changes)

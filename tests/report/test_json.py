@@ -36,6 +36,22 @@ def test_a_model_can_be_read_back():
     assert from_dict(json.loads(render(RUN))["models"][1]) == samples.CLEAN
 
 
+@pytest.mark.parametrize("changes", [{}, {"activation": None, "l2": None, "coverage": None, "error": "no seeds"}])
+def test_a_run_of_fuzzing_can_be_read_back_without_its_images(changes):
+    result = replace(samples.CLEAN, fuzzing=samples.fuzz_run(**changes))
+    entry = json.loads(render(Run((result,))))["models"][0]
+    assert "inputs" not in entry["fuzzing"]
+    assert from_dict(entry) == result
+    assert from_dict(entry).fuzzing.inputs is None
+    assert junit.results_in(junit.properties(result, {})) == [result]
+
+
+def test_a_report_without_fuzzing_can_be_read():
+    entry = json.loads(render(RUN))["models"][1]
+    assert entry.pop("fuzzing") is None
+    assert from_dict(entry) == samples.CLEAN
+
+
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_numbers_that_json_does_not_know_become_null(number):
     document = json.loads(render(Run((replace(samples.CLEAN, score=number),))))

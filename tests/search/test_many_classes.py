@@ -121,7 +121,7 @@ def pushes(classes, settings, shape=(32, 32, 3)):
 def test_the_cost_of_fuzzing_is_that_of_its_pushes(classes):
     subject, seeds = bright_pixels(classes, side=20)
     settings = agreement.Settings(promise=1.0, level=1.0, map_level=1.0, pair_level=1.0, iterations=1, step=1e-3)
-    bench = Bench(subject, seeds, profiles.Settings(fuzzing=settings), rng())
+    bench = Bench(subject, seeds, profiles.Settings(agreement=settings), rng())
     fuzzing(bench)
     assert bench.image_gradients == pushes(classes, settings, subject.image_shape)
 

@@ -1,0 +1,75 @@
+"""``pytest-backdoor fuzz``: pushes the seeds of one model along gradients and says what becomes of them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_backdoor import options as option
+from pytest_backdoor import tool
+from pytest_backdoor.errors import OptionError
+from pytest_backdoor.options import Options
+from pytest_backdoor.sealed import sealed
+
+RAN, NOT_RUN = 0, 2
+FUZZ_OPTIONS = ("seeds", "seed", "min_accuracy", "memory", "save_inputs", "set")
+EPILOG = (
+    "exit code: 0 the seeds were pushed, whatever became of them, 2 they could not be, or the result not be written,"
+    " 4 wrong usage"
+)
+
+
+def add(commands: Any) -> None:
+    """Adds the command to those of the console script."""
+    command = commands.add_parser(
+        "fuzz",
+        help="push seeds along gradients and see where the model changes its mind",
+        description="Pushes every seed that the model classifies right along gradients of its classes and neurons, and"
+        " says how many adversarial inputs come of it, where they land, how far they are and what they cover. That is"
+        " no verdict: clean models have adversarial inputs too. The settings are --set fuzz.constraint=box,"
+        " fuzz.strategies=random+heavy, fuzz.target=7 and the like.",
+        epilog=EPILOG,
+    )
+    command.add_argument("model", metavar="MODEL", type=Path, help="a model file")
+    command.add_argument(
+        "--rule",
+        metavar="RULE",
+        help="the backdoor under test, whose activation rate is reported: next (each class to the one after it) or the"
+        " number of a target class",
+    )
+    command.add_argument("-o", "--output", metavar="FILE", type=Path, help="write the result as JSON")
+    option.add_flags(command.add_argument, "--", FUZZ_OPTIONS)
+    command.set_defaults(run=_run)
+
+
+def fuzz(path: Path, options: Options, rule: Literal["next"] | int | None = None, output: Path | None = None) -> int:
+    """Fuzzes the model, says what came of it, and returns the exit code."""
+    with sealed():
+        from pytest_backdoor import fuzzed as room
+        from pytest_backdoor import report
+        from pytest_backdoor.report import fuzzed
+
+        run = room.fuzz_model(path, None, options, rule)
+        run = run if options.save_inputs is None else report.save_inputs(run, options.save_inputs)
+    print(fuzzed.render(run, sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end="")
+    problem = output and report.write_text(output, fuzzed.document(run, tool.about(), option.to_dict(options)))
+    if problem:
+        print(f"report not written: {problem}")
+    return NOT_RUN if problem or run.error else RAN
+
+
+def _run(given: argparse.Namespace, options: Options) -> int:
+    return fuzz(given.model, options, _rule(given.rule), given.output)
+
+
+def _rule(text: str | None) -> Literal["next"] | int | None:
+    if text is None:
+        return None
+    if text == "next":
+        return "next"
+    if text.isdecimal() and text.isascii():
+        return int(text)
+    raise OptionError(f"--rule: expected next or the number of a class, got {text!r}.")

@@ -1,0 +1,168 @@
+"""A run of fuzzing over the seeds of one model, and its metrics: what flips, where it lands, how far it went."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pytest_backdoor import profiles
+from pytest_backdoor.contract import check, fit_channels
+from pytest_backdoor.errors import BackdoorError, ContractError, OptionError, OutOfScopeError
+from pytest_backdoor.loading import keras_file
+from pytest_backdoor.options import Options
+from pytest_backdoor.results import Finding, FuzzRun, Inputs
+from pytest_backdoor.scan import generator, sha256_of
+from pytest_backdoor.search import fuzzing
+from pytest_backdoor.search.fuzzing import Run
+from pytest_backdoor.seeds import as_seeds, seeds_beside
+from pytest_backdoor.subject import Subject, classifier
+from pytest_backdoor.unseeded import GIVE_SEEDS
+
+Rule = Literal["next"] | int | Mapping[int, int]  # the class after the seed's, a target class, a label map
+
+
+def fuzz_model(
+    model: Any, seeds: Any = None, options: Options | None = None, rule: Rule | None = None, name: str | None = None
+) -> FuzzRun:
+    """What becomes of the seeds that a model, a path or a Keras model, classifies right, by the settings ``fuzz.*``.
+
+    Seeds are as for ``scan``. Never raises BackdoorError: ``error`` says why nothing was fuzzed. Raises OptionError for
+    an unknown setting.
+    """
+    options = options or Options()
+    settings = profiles.settings(options).fuzz
+    shown = name or (str(model) if isinstance(model, str | Path) else str(getattr(model, "name", "model")))
+    begun = time.perf_counter()
+    run = FuzzRun(shown, "", written(settings), changed(settings, options), rule=rule_text(rule))
+    try:
+        run = dataclasses.replace(run, sha256=sha256_of(model))
+        run = pushed(run, prepare(model, seeds, options, shown, run.sha256), settings, rule, options)
+    except BackdoorError as reason:
+        run = dataclasses.replace(run, error=str(reason).removeprefix(f"{model}: "))
+    return dataclasses.replace(run, seconds=time.perf_counter() - begun)
+
+
+def rule_of(finding: Finding) -> Rule | None:
+    """The rule that a finding accuses the model of; None where it names no class."""
+    if finding.mapping is not None or finding.target is None:
+        return finding.mapping
+    return finding.target if finding.source is None else {finding.source: finding.target}
+
+
+def rule_text(rule: Rule | None) -> str | None:
+    """The rule in the words of reports: next, 7, 0>1 1>2."""
+    if isinstance(rule, Mapping):
+        return " ".join(f"{source}>{target}" for source, target in sorted(rule.items()))
+    return None if rule is None else str(rule)
+
+
+def label_map(rule: Rule, classes: int) -> np.ndarray:
+    """Where the rule leads each class, ``(classes,)``: -1 for one that it does not speak of.
+
+    Raises OptionError for a class that the model does not know.
+    """
+    if rule == "next":
+        return (np.arange(classes) + 1) % classes
+    sources = np.arange(classes)
+    given = rule if isinstance(rule, Mapping) else {int(each): int(rule) for each in sources[sources != rule]}
+    unknown = [label for pair in given.items() for label in pair if not 0 <= label < classes]
+    if unknown:
+        raise OptionError(f"the rule speaks of class {unknown[0]}, but the model knows the classes 0 to {classes - 1}.")
+    return np.array([given.get(source, -1) for source in range(classes)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ground:
+    """A model and the seeds that it classifies right."""
+
+    subject: Subject
+    images: np.ndarray  # (n, height, width, channels), 0 to 1
+    labels: np.ndarray  # (n,)
+    names: tuple[str, ...]  # number among all seeds, and name where there is one
+
+
+def prepare(model: Any, seeds: Any, options: Options, name: str, digest: str) -> Ground:
+    """The model, loaded safely, with its seeds; raises BackdoorError where nothing can be fuzzed."""
+    is_file = isinstance(model, str | Path)
+    if seeds is None:
+        seeds = options.seeds or (seeds_beside(Path(model)) if is_file else None)
+    loaded = keras_file.load(Path(model)) if is_file else model
+    form = classifier(loaded, name, options.memory)
+    if not form.gradients:
+        raise OutOfScopeError("the model is a function without gradients to push along. Give the Keras model.")
+    if seeds is None:
+        raise ContractError(f"no seeds to push. {GIVE_SEEDS}")
+    given = fit_channels(form, as_seeds(seeds))
+    subject = check(form, given, options.min_accuracy, generator(options.seed, digest)).subject
+    if not subject.layers:
+        raise OutOfScopeError("the model has no layers with neurons, so there is no coverage to measure.")
+    predicted = subject.classes(given.images)
+    right = np.flatnonzero(predicted == (predicted if given.labels is None else given.labels))
+    names = [f"{row}" if given.names is None else f"{row}-{given.names[row]}" for row in right]
+    return Ground(subject, given.images[right], predicted[right], tuple(names))
+
+
+def pushed(run: FuzzRun, ground: Ground, settings: fuzzing.Settings, rule: Rule | None, options: Options) -> FuzzRun:
+    """The run with what became of the seeds; raises ContractError where there is none to push."""
+    classes = ground.subject.num_classes
+    if settings.target is not None and settings.target >= classes:
+        raise OptionError(f"fuzz.target is {settings.target}, but the model knows the classes 0 to {classes - 1}.")
+    wanted = None if rule is None else label_map(rule, classes)
+    if not np.any(ground.labels != settings.target):
+        raise ContractError("no seed is left to push: the model classifies none right that is not in the target class.")
+    done = fuzzing.fuzz(ground.subject, ground.images, settings, generator(options.seed, f"{run.sha256} fuzz"))
+    digest = hashlib.sha256(np.ascontiguousarray(ground.images).tobytes()).hexdigest()
+    return measured(dataclasses.replace(run, seeds_sha256=digest), done, ground.names, wanted)
+
+
+def measured(blank: FuzzRun, run: Run, names: tuple[str, ...], wanted: np.ndarray | None) -> FuzzRun:
+    """The metrics of a run, and its adversarial inputs; wanted ``(classes,)`` is where the rule leads, -1: nowhere."""
+    found = run.found
+    before, after = run.before[found], run.after[found]
+    origins = tuple(names[seed] for seed in run.seed[found])
+    earlier, later = run.coverage
+    return dataclasses.replace(
+        blank,
+        seeds=len(run.seeds),
+        images=len(run.seed),
+        adversarial=len(found),
+        flipped=len(np.unique(run.seed[found])),
+        before=shares(before),
+        after=shares(after),
+        activation=None if wanted is None or not len(found) else float(np.mean(after == wanted[before])),
+        l2=mean_and_largest(run.l2[found]),
+        linf=mean_and_largest(run.linf[found]),
+        coverage=(earlier.share, later.share),
+        inputs=Inputs(origins, run.turn[found], run.iteration[found], before, after, run.images),
+    )
+
+
+def shares(labels: np.ndarray) -> dict[int, float]:
+    """The share of each label that occurs."""
+    present, counts = np.unique(labels, return_counts=True)
+    return {int(label): float(count / len(labels)) for label, count in zip(present, counts, strict=True)}
+
+
+def mean_and_largest(distances: np.ndarray) -> tuple[float, float] | None:
+    """Mean and maximum, None of nothing."""
+    return (float(distances.mean()), float(distances.max())) if len(distances) else None
+
+
+def written(settings: fuzzing.Settings) -> dict[str, int | float | str]:
+    """The settings by name; what is no number as ``--backdoor-set`` takes it."""
+    given = {each.name: getattr(settings, each.name) for each in dataclasses.fields(settings)}
+    return {name: value if isinstance(value, int | float) else profiles.as_text(value) for name, value in given.items()}
+
+
+def changed(settings: fuzzing.Settings, options: Options) -> tuple[str, ...]:
+    """What differs from the defaults, as name=value: settings, and the seed of the random choices."""
+    usual = written(fuzzing.Settings())
+    differing = [f"{name}={value}" for name, value in written(settings).items() if value != usual[name]]
+    return (*differing, *([f"seed={options.seed}"] if options.seed else []))

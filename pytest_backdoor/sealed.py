@@ -1,0 +1,25 @@
+"""What the console script runs in: nothing from the environment and nothing from the current folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+ENVIRONMENT = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+
+
+@contextlib.contextmanager
+def sealed() -> Iterator[None]:
+    """Neither environment nor current folder brings plugins, options or modules into the run."""
+    kept = {name: os.environ.pop(name) for name in ENVIRONMENT if name in os.environ}
+    path = sys.path.copy()
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    sys.path[:] = [entry for entry in path if entry]  # "" is the current folder
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
+        os.environ.update(kept)
