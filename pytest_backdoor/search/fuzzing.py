@@ -18,6 +18,7 @@ import numpy as np
 from keras import ops
 from scipy.special import log_softmax
 
+from pytest_backdoor.errors import ContractError
 from pytest_backdoor.search import coverage, objectives
 from pytest_backdoor.search.constraints import CONSTRAINTS, squares
 from pytest_backdoor.search.coverage import Coverage, Moment, Neurons
@@ -89,7 +90,8 @@ def fuzz(
 
     others are models of the same task: the objective is then differential, and an input is adversarial where they
     disagree. suspects are images that may carry a trigger, for the strategy "difference"; without them they are what a
-    first run with random neurons finds. ends are images that the paths of the seeds are measured against.
+    first run with random neurons finds. ends are images that the paths of the seeds are measured against. Raises
+    ContractError where every seed is in the target class already.
     """
     begun, base = time.perf_counter(), int(rng.integers(2**62))
     subjects = (subject, *others)
@@ -106,6 +108,8 @@ def fuzz(
     ]
     for walk in walks:
         walk.go()
+    if not any(walk.tables for walk in walks):
+        raise ContractError(f"every seed is of class {settings.target} already. Choose another target.")
     table, found = joined(walks, [part.start for part in parts])
     after = times + np.sum([(walk.times - times).sum(0) for walk in walks], 0)
     counts = (Coverage(crew.layers, times, len(images)), Coverage(crew.layers, after, len(images) + len(table["seed"])))

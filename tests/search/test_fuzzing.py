@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_backdoor.errors import ContractError
 from pytest_backdoor.search import pushing
 from pytest_backdoor.search.constraints import CONSTRAINTS
 from pytest_backdoor.search.fuzzing import Run, Settings, fuzz
@@ -61,6 +62,11 @@ def test_seeds_that_are_in_the_target_class_are_left_alone() -> None:
     images = np.array([[[[0.6], [0.5]]], [[[0.1], [0.9]]]], "float32")
     run = fuzz(two_pixels(), images, Settings(target=1), rng())
     assert set(run.seed) == {0}
+
+
+def test_there_must_be_a_seed_to_push() -> None:
+    with pytest.raises(ContractError, match="every seed is of class 1 already"):
+        fuzz(two_pixels(), np.array([[[[0.1], [0.9]]]], "float32"), Settings(target=1), rng())
 
 
 def test_the_distance_to_the_end_of_the_path_is_measured() -> None:
