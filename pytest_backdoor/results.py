@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pytest_backdoor.triggers.trigger import Trigger
 
 Verdict = Literal["clean", "backdoor", "inconclusive", "error"]
@@ -83,6 +85,28 @@ class SelfTest:
     smallest: Mapping[str, float] = field(default_factory=dict)  # size of the smallest found trigger, by family
     seconds: float = 0.0
     error: str | None = None  # why nothing was planted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Paths:
+    """What was measured along the path of each seed: ``(seeds, iterations + 1)``, NaN where there is no path."""
+
+    target_loss: np.ndarray  # cross-entropy to the target; without one, to the likeliest other class
+    original_loss: np.ndarray  # cross-entropy to the class of the seed
+    objective: np.ndarray
+    covered: np.ndarray  # share of neurons that the seeds and this path so far covered
+    l2: np.ndarray  # distance from the seed
+    left: np.ndarray  # L2 distance to the triggered seed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trajectories:
+    """The paths of seeds that were fuzzed, and the straight ones from the seeds to their triggered versions."""
+
+    classes: np.ndarray  # (seeds,) class of each
+    targets: np.ndarray | None  # (seeds,) class that each should reach; None: any other
+    fuzzed: Paths
+    desired: Paths | None  # None: no trigger is known
 
 
 @dataclass(frozen=True, slots=True)
