@@ -19,7 +19,7 @@ LINES = 400
 # Each room may import those in later rows, and only those; the rows run from the outside in.
 LAYERS = (
     {"cli"},
-    {"plugin"},
+    {"plugin", "drawing"},
     {"summary"},
     {"gathered"},
     {"collect"},
