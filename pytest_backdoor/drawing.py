@@ -62,13 +62,13 @@ def draw(given: argparse.Namespace, options: Options) -> tuple[str, bool]:
     from pytest_backdoor.report import trajectories
 
     try:
-        found, facts = measured(given, options)
+        found, head = measured(given, options)
     except OptionError:
         raise
     except BackdoorError as problem:
         return f"not drawn: {problem}", False
-    problem = report.write_text(given.output, trajectories.render(found, facts))
-    return (f"not drawn: {problem}", False) if problem else (f"{trajectories.seen(found)}\n{given.output}", True)
+    unwritten = report.write_text(given.output, trajectories.render(found, head))
+    return (f"not drawn: {unwritten}", False) if unwritten else (f"{trajectories.seen(found)}\n{given.output}", True)
 
 
 def measured(given: argparse.Namespace, options: Options) -> tuple[Trajectories, dict[str, str]]:

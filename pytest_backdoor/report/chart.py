@@ -79,7 +79,7 @@ def _mark(tick: float, x: float) -> str:
 
 
 def _drawn(line: Line, low: float, high: float, last: int) -> str:
-    places = np.flatnonzero(np.isfinite(line.values))
+    places = np.flatnonzero(np.isfinite(line.values)).tolist()
     points = " ".join(
         f"{_scaled(x, 0, last, LEFT, RIGHT):.1f},{_scaled(line.values[x], low, high, BOTTOM, TOP):.1f}" for x in places
     )

@@ -44,6 +44,7 @@ polyline, .legend line { fill: none; stroke-linejoin: round; }
 .seed:hover { stroke: var(--text); stroke-width: 2; opacity: 1; }
 .fuzzed { stroke: var(--fuzzed); stroke-width: 3; }
 .desired { stroke: var(--desired); stroke-width: 3; stroke-dasharray: 7 4; }
+.legend .seed { opacity: 1; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--faint); }
@@ -78,7 +79,7 @@ def render(found: Trajectories, facts: Mapping[str, str]) -> str:
 def seen(found: Trajectories) -> str:
     """What the charts show, in a sentence or two: whether fuzzing walks to the trigger, where one is known."""
     steps = found.fuzzed.target_loss.shape[1] - 1
-    loss = f"In {steps} iteration{'' if steps == 1 else 's'} the mean target loss {_change(found.fuzzed.target_loss)}"
+    loss = f"In {steps} iteration{'' if steps == 1 else 's'} the mean target loss {_course(found.fuzzed.target_loss)}"
     if found.desired is None:
         return f"{loss} and the mean distance to the original {_change(found.fuzzed.l2)}."
     left = found.fuzzed.left
@@ -86,7 +87,7 @@ def seen(found: Trajectories) -> str:
     return (
         f"{loss}, and the mean distance to the triggered image {_change(left)}: fuzzing {_way(left)}; {nearer} of "
         f"{walked} seeds end nearer to it than they began. On the straight path to the triggered image the mean "
-        f"target loss {_change(found.desired.target_loss)}."
+        f"target loss {_course(found.desired.target_loss)}."
     )
 
 
@@ -113,6 +114,14 @@ def _change(values: np.ndarray) -> str:
     if first == last:
         return f"stays at {first}"
     return f"{'grows' if means(values)[-1] > means(values)[0] else 'falls'} from {first} to {last}"
+
+
+def _course(losses: np.ndarray) -> str:
+    """The change of the mean loss, and its least value where that is not at an end."""
+    along = means(losses)
+    at = int(np.where(np.isfinite(along), along, np.inf).argmin())
+    least = _number(along[at])
+    return _change(losses) + ("" if least in _ends(losses) else f" (least at iteration {at}: {least})")
 
 
 def _way(left: np.ndarray) -> str:
