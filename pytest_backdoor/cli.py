@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_backdoor import cli_fuzz, plugin, tool, values
+from pytest_backdoor import cli_fuzz, drawing, plugin, tool, values
 from pytest_backdoor import options as option
 from pytest_backdoor.collect import ModelFile, is_model_file
 from pytest_backdoor.errors import CalibrationError, OptionError
@@ -171,6 +171,7 @@ def _parser() -> _Parser:
     _add_selftest(commands)
     _add_calibrate(commands)
     cli_fuzz.add(commands)
+    drawing.add(commands, _run_trajectories)
     return parser
 
 
@@ -238,6 +239,13 @@ def _add_calibrate(commands: Commands) -> None:
 
 def _run_calibrate(given: argparse.Namespace, options: Options) -> int:
     return calibrate(given.paths, given.output, options, given.alone)
+
+
+def _run_trajectories(given: argparse.Namespace, options: Options) -> int:
+    with _sealed():
+        said, drawn = drawing.draw(given, options)
+    print(said, file=sys.stdout if drawn else sys.stderr)
+    return CLEAN if drawn else NO_VERDICT
 
 
 def _say(planted: Planted) -> None:

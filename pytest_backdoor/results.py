@@ -129,6 +129,28 @@ class FuzzRun:
     inputs: Inputs | None = field(default=None, compare=False, repr=False)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Paths:
+    """What was measured along the path of each seed: ``(seeds, iterations + 1)``, NaN where there is no path."""
+
+    target_loss: np.ndarray  # cross-entropy to the target; without one, to the likeliest other class
+    original_loss: np.ndarray  # cross-entropy to the class of the seed
+    objective: np.ndarray
+    covered: np.ndarray  # share of neurons that the seeds and this path so far covered
+    l2: np.ndarray  # distance from the seed
+    left: np.ndarray  # L2 distance to the triggered seed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trajectories:
+    """The paths of seeds that were fuzzed, and the straight ones from the seeds to their triggered versions."""
+
+    classes: np.ndarray  # (seeds,) class of each
+    targets: np.ndarray | None  # (seeds,) class that each should reach; None: any other
+    fuzzed: Paths
+    desired: Paths | None  # None: no trigger is known
+
+
 @dataclass(frozen=True, slots=True)
 class ScanResult:
     """The verdict on one model and everything needed to repeat and to explain it."""

@@ -87,7 +87,7 @@ def _render(name: str, run: Run, part: Path) -> None:
 def _attempt(path: Path, write: Callable[[Path], object]) -> str | None:
     """Lets ``write`` fill a file that then takes the path's name; returns the problem, if any."""
     # Beside the path, for a rename is atomic within one file system; same suffix, for NumPy adds .npz otherwise.
-    part = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    part = path.parent / f".{path.stem}-{os.getpid()}{path.suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(part)

@@ -160,6 +160,11 @@ def as_arrays(now: Seen) -> Seen:
     return Seen(*(ops.convert_to_numpy(each) for each in now))
 
 
+def stacked(sights: Sequence[Seen]) -> Seen:
+    """What was seen in each iteration, with a first axis for them."""
+    return Seen(*(np.stack(each) for each in zip(*sights, strict=True)))
+
+
 @dataclass(slots=True, eq=False)
 class Waiting:
     """An image of a seed's queue, and what the models make of it."""
@@ -220,7 +225,7 @@ class Walk:
             pictures.append(images)
             sights.append(now)  # of the images that the step was given
         sights.append(run.look(images, plan))
-        self.note(rows, turn, pictures, Seen(*(np.stack(each) for each in zip(*sights[1:], strict=True))))
+        self.note(rows, turn, pictures, stacked(sights[1:]))
 
     def planned(self, rows: np.ndarray, items: Sequence[Waiting]) -> tuple[Plan, list[np.ndarray]]:
         """What the images are pushed towards, and the windows of each iteration."""
@@ -245,28 +250,29 @@ class Walk:
             return objectives.towards(settings.target, labels, self.crew.classes)
         return objectives.deviate(logits, labels, settings.competitors, settings.predict_weight)
 
-    def note(self, rows: np.ndarray, turn: int, pictures: Sequence[Any], seen: Seen) -> None:
+    def note(self, rows: np.ndarray, turn: int, pictures: Sequence[Any], seen: Seen, first: int = 1) -> None:
         """Takes down what became of the images in each iteration, and keeps those that covered more.
 
-        Everything seen has a first axis of iterations.
+        Everything seen has a first axis of iterations, of which the first has that number.
         """
         models, labels = self.crew.models, self.labels[rows]
         given = seen.logits.argmax(-1)  # (iterations, models, n)
         adversarial = np.any(given != (labels if models == 1 else given[:, :1]), 1)
         # A path of several models ends with their first disagreement.
-        on = np.cumsum(adversarial, 0) - adversarial == 0 if models > 1 else np.ones_like(adversarial)
+        on = (np.cumsum(adversarial, 0) - adversarial == 0) | (models == 1)
+        on = on & ~self.done[rows]
         active = (seen.activity > self.crew.settings.threshold) & on[..., None]
         times = self.times[rows] + np.cumsum(active, 0)  # (iterations, n, neurons)
         gained = np.mean(active & (times == active), 2)
         self.times[rows] = times[-1]
-        self.done[rows] = (models > 1) & adversarial.any(0)
+        self.done[rows] |= (models > 1) & adversarial.any(0)
         self.keep(rows, on & (gained > 0), gained, pictures, seen)
         losses = -log_softmax(seen.logits[:, 0], axis=-1)  # (iterations, n, classes)
         own, aim = objectives.one_hot(labels, self.crew.classes) > 0, self.crew.settings.target
         columns = {
             "seed": np.tile(rows, (len(on), 1)),
             "turn": np.full(on.shape, turn),
-            "iteration": np.tile(np.arange(1, len(on) + 1)[:, None], len(rows)),
+            "iteration": np.tile(first + np.arange(len(on))[:, None], len(rows)),
             "before": np.tile(labels, (len(on), 1)),
             "after": given[:, 0],
             "adversarial": adversarial,
