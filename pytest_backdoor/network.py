@@ -108,7 +108,7 @@ def _incoming(layer: Any, neurons: int) -> np.ndarray:
     if kernel is None or int(np.prod(kernel.shape)) % neurons:
         return np.full(neurons, np.nan)
     # Of a depthwise kernel (height, width, channels, each) the last two axes count the neurons.
-    return np.asarray(ops.convert_to_numpy(kernel).reshape(-1, neurons).mean(0))
+    return np.asarray(kernel.numpy().reshape(-1, neurons).mean(0))
 
 
 def _symbolic(model: keras.Model, shape: tuple[int, ...]) -> list[tuple[Any, Any]]:
