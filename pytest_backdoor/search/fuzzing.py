@@ -23,7 +23,7 @@ from pytest_backdoor.search import coverage, objectives
 from pytest_backdoor.search.constraints import CONSTRAINTS, squares
 from pytest_backdoor.search.coverage import Coverage, Moment, Neurons
 from pytest_backdoor.search.pushing import Engine, Plan, Seen, engine
-from pytest_backdoor.subject import Subject
+from pytest_backdoor.subject import VALUE, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def fuzz(
     if "difference" in settings.strategies and suspects is None:
         suspects = fuzz(subject, images, replace(settings, strategies=("random",)), rng, others).images
     crew = Crew.of(subjects, settings, images, suspects)
-    size = max(1, min(settings.batch, min(each.together for each in subjects) // len(subjects)))
+    size = max(1, min(settings.batch, min(together(each, settings.iterations) for each in subjects) // len(subjects)))
     parts = [slice(start, start + size) for start in range(0, len(images), size)]
     ends = images if ends is None else ends
     first = [crew.look(images[part], ends[part]) for part in parts]
@@ -114,6 +114,12 @@ def fuzz(
     after = times + np.sum([(walk.times - times).sum(0) for walk in walks], 0)
     counts = (Coverage(crew.layers, times, len(images)), Coverage(crew.layers, after, len(images) + len(table["seed"])))
     return Run(**table, images=found, seeds=images, coverage=counts, seconds=time.perf_counter() - begun)
+
+
+def together(subject: Subject, iterations: int) -> int:
+    """How many seeds memory allows, with the images of all iterations."""
+    kept = 2 * VALUE * iterations * int(np.prod(subject.image_shape))
+    return subject.memory // (subject.footprint + kept)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,11 +154,10 @@ class Crew:
         neurons = np.zeros((len(images), len(self.neurons.weights)), "float32")
         return as_arrays(self.engine.look(images, Plan(images, ends, nothing, neurons)))
 
-    def windows(self, corners: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
-        """The windows of each iteration: corners ``(n, iterations, 2)`` -> ``(n, height, width, 1)``."""
-        wanders = CONSTRAINTS[self.settings.constraint].wanders
-        places = range(self.settings.iterations) if wanders else [0] * self.settings.iterations
-        return [squares(corners[:, place], self.settings.box, shape) for place in places]
+    def windows(self, corners: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """The windows of each iteration, or one that all share: ``(n, iterations, 2)`` -> ``(some, n, ..., 1)``."""
+        some = corners if CONSTRAINTS[self.settings.constraint].wanders else corners[:, :1]
+        return np.stack([squares(place, self.settings.box, shape) for place in some.swapaxes(0, 1)])
 
 
 def as_arrays(now: Seen) -> Seen:
@@ -215,19 +220,14 @@ class Walk:
         """All iterations of one image of each of these seeds."""
         settings, run = self.crew.settings, self.crew.engine
         size, reach = ops.convert_to_tensor(settings.step), ops.convert_to_tensor(settings.reach)
-        images = ops.convert_to_tensor(np.stack([item.image for item in items]))
         plan, windows = self.planned(rows, items)
-        plan = Plan(*map(ops.convert_to_tensor, plan))
-        shown = {id(window): ops.convert_to_tensor(window) for window in windows}
-        pictures, sights = [], []
-        for window in windows:
-            images, now = run.step(images, plan, shown[id(window)], size, reach)
-            pictures.append(images)
-            sights.append(now)  # of the images that the step was given
-        sights.append(run.look(images, plan))
-        self.note(rows, turn, pictures, stacked(sights[1:]))
+        images = np.stack([item.image for item in items])
+        given = [ops.convert_to_tensor(each) for each in (images, *plan, windows)]
+        iterations = ops.arange(settings.iterations)
+        pictures, sights = run.steps(given[0], Plan(*given[1:-1]), given[-1], size, reach, iterations)
+        self.note(rows, turn, pictures, as_arrays(sights))
 
-    def planned(self, rows: np.ndarray, items: Sequence[Waiting]) -> tuple[Plan, list[np.ndarray]]:
+    def planned(self, rows: np.ndarray, items: Sequence[Waiting]) -> tuple[Plan, np.ndarray]:
         """What the images are pushed towards, and the windows of each iteration."""
         settings, crew = self.crew.settings, self.crew
         count = len(crew.neurons.weights)

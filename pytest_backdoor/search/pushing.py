@@ -43,9 +43,13 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Engine:
-    """The compiled functions of a run: a step, and a look that moves nothing."""
+    """The compiled functions of a run: a step, many of them, and a look that moves nothing.
 
-    step: Callable[[Any, Plan, Any, Any, Any], tuple[Any, Seen]]  # (images, plan, windows, size, reach)
+    Steps take images, a plan, windows, the size of a move and how far from the seeds it may lead.
+    """
+
+    step: Callable[[Any, Plan, Any, Any, Any], tuple[Any, Seen]]  # the images moved, what was seen of them before
+    steps: Callable[[Any, Plan, Any, Any, Any, Any], tuple[Any, Seen]]  # all of the iterations' images, and of those
     look: Callable[[Any, Plan], Seen]
 
 
@@ -58,7 +62,7 @@ def engine(subjects: Sequence[Subject], constraint: str) -> Engine:
 
 
 def compile_engine(subjects: Sequence[Subject], move: Move) -> Engine:
-    """A step and a look; the step moves images up the objective and says what it saw of them before."""
+    """A step moves images up the objective; steps are one graph, so that no time is lost between them."""
 
     def look(images: Any, plan: Plan) -> Seen:
         return seen(subjects, images, plan)
@@ -73,7 +77,22 @@ def compile_engine(subjects: Sequence[Subject], move: Move) -> Engine:
         (_, now), gradients = evaluate(images, plan)
         return bounded(images + size * move(normalised(gradients), windows), plan.seeds, reach), now
 
-    return Engine(compiled(step), compiled(look))
+    def steps(images: Any, plan: Plan, windows: Any, size: Any, reach: Any, iterations: Any) -> tuple[Any, Seen]:
+        def next_one(carried: tuple[Any, Seen], iteration: Any) -> tuple[tuple[Any, Seen], tuple[Any, Seen]]:
+            # Windows (some, n, height, width, 1): one for all iterations, or one for each.
+            window = ops.take(windows, ops.minimum(iteration, ops.shape(windows)[0] - 1), axis=0)
+            moved = step(carried[0], plan, window, size, reach)
+            return moved, moved
+
+        # In TensorFlow a scan must put out what it carries on, so what was seen is carried too.
+        each = ops.zeros_like(plan.neurons[:, 0])
+        nothing = Seen(ops.zeros_like(plan.classes), ops.zeros_like(plan.neurons), each, each, each, each)
+        (last, _), (pictures, sights) = ops.scan(next_one, (images, nothing), iterations)
+        after = seen(subjects, last, plan)
+        # A step sees the images that it is given: those of each iteration are seen by the next.
+        return pictures, Seen(*(ops.concatenate([old[1:], new[None]]) for old, new in zip(sights, after, strict=True)))
+
+    return Engine(compiled(step), compiled(steps), compiled(look))
 
 
 def seen(subjects: Sequence[Subject], images: Any, plan: Plan) -> Seen:
