@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,19 +41,33 @@ def add(commands: Any) -> None:
         help="the backdoor under test, whose activation rate is reported: next (each class to the one after it) or the"
         " number of a target class",
     )
+    command.add_argument(
+        "--against",
+        metavar="MODEL",
+        type=Path,
+        action="append",
+        default=[],
+        help="another model of the same task; an input is then adversarial where the models disagree; may be repeated",
+    )
     command.add_argument("-o", "--output", metavar="FILE", type=Path, help="write the result as JSON")
     option.add_flags(command.add_argument, "--", FUZZ_OPTIONS)
     command.set_defaults(run=_run)
 
 
-def fuzz(path: Path, options: Options, rule: Literal["next"] | int | None = None, output: Path | None = None) -> int:
+def fuzz(
+    path: Path,
+    options: Options,
+    rule: Literal["next"] | int | None = None,
+    output: Path | None = None,
+    against: Sequence[Path] = (),
+) -> int:
     """Fuzzes the model, says what came of it, and returns the exit code."""
     with sealed():
         from pytest_backdoor import fuzzed as room
         from pytest_backdoor import report
         from pytest_backdoor.report import fuzzed
 
-        run = room.fuzz_model(path, None, options, rule)
+        run = room.fuzz_model(path, None, options, rule, against=against)
         run = run if options.save_inputs is None else report.save_inputs(run, options.save_inputs)
     print(fuzzed.render(run, sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end="")
     problem = output and report.write_text(output, fuzzed.document(run, tool.about(), option.to_dict(options)))
@@ -62,7 +77,7 @@ def fuzz(path: Path, options: Options, rule: Literal["next"] | int | None = None
 
 
 def _run(given: argparse.Namespace, options: Options) -> int:
-    return fuzz(given.model, options, _rule(given.rule), given.output)
+    return fuzz(given.model, options, _rule(given.rule), given.output, given.against)
 
 
 def _rule(text: str | None) -> Literal["next"] | int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,21 +29,30 @@ Rule = Literal["next"] | int | Mapping[int, int]  # the class after the seed's, 
 
 
 def fuzz_model(
-    model: Any, seeds: Any = None, options: Options | None = None, rule: Rule | None = None, name: str | None = None
+    model: Any,
+    seeds: Any = None,
+    options: Options | None = None,
+    rule: Rule | None = None,
+    name: str | None = None,
+    against: Sequence[Path | str] = (),
 ) -> FuzzRun:
     """What becomes of the seeds that a model, a path or a Keras model, classifies right, by the settings ``fuzz.*``.
 
-    Seeds are as for ``scan``. Never raises BackdoorError: ``error`` says why nothing was fuzzed. Raises OptionError for
-    an unknown setting.
+    Seeds are as for ``scan``. against are files of models of the same task: an input is then adversarial where the
+    models disagree (DeepXplore), and the seeds are those that all of them classify right. Never raises BackdoorError:
+    ``error`` says why nothing was fuzzed. Raises OptionError for an unknown setting.
     """
     options = options or Options()
     settings = profiles.settings(options).fuzz
     shown = name or (str(model) if isinstance(model, str | Path) else str(getattr(model, "name", "model")))
     begun = time.perf_counter()
-    run = FuzzRun(shown, "", written(settings), changed(settings, options), rule=rule_text(rule))
+    others = tuple(str(each) for each in against)
+    run = FuzzRun(shown, "", written(settings), changed(settings, options), against=others, rule=rule_text(rule))
     try:
         run = dataclasses.replace(run, sha256=sha256_of(model))
-        run = pushed(run, prepare(model, seeds, options, shown, run.sha256), settings, rule, options)
+        ground = prepare(model, seeds, options, shown, run.sha256)
+        more = [prepare(each, seeds, options, str(each), run.sha256) for each in against]
+        run = pushed(run, shared(ground, more), [each.subject for each in more], settings, rule, options)
     except BackdoorError as reason:
         run = dataclasses.replace(run, error=str(reason).removeprefix(f"{model}: "))
     return dataclasses.replace(run, seconds=time.perf_counter() - begun)
@@ -109,7 +118,31 @@ def prepare(model: Any, seeds: Any, options: Options, name: str, digest: str) ->
     return Ground(subject, given.images[right], predicted[right], tuple(names))
 
 
-def pushed(run: FuzzRun, ground: Ground, settings: fuzzing.Settings, rule: Rule | None, options: Options) -> FuzzRun:
+def shared(ground: Ground, others: Sequence[Ground]) -> Ground:
+    """The seeds that the other models classify as this one does; raises ContractError for models of another task."""
+    task = ground.subject.image_shape, ground.subject.num_classes
+    agreed = np.ones(len(ground.names), bool)
+    for other in others:
+        theirs = other.subject.image_shape, other.subject.num_classes
+        if theirs != task:
+            raise ContractError(
+                f"{other.subject.name} tells {theirs[1]} classes of {theirs[0]} images apart, {ground.subject.name} "
+                f"{task[1]} of {task[0]}. Only models of one task can disagree."
+            )
+        known = dict(zip(other.names, other.labels, strict=True))
+        agreed &= [known.get(name) == label for name, label in zip(ground.names, ground.labels, strict=True)]
+    names = tuple(np.array(ground.names)[agreed].tolist())
+    return Ground(ground.subject, ground.images[agreed], ground.labels[agreed], names)
+
+
+def pushed(
+    run: FuzzRun,
+    ground: Ground,
+    others: Sequence[Subject],
+    settings: fuzzing.Settings,
+    rule: Rule | None,
+    options: Options,
+) -> FuzzRun:
     """The run with what became of the seeds; raises ContractError where there is none to push."""
     classes = ground.subject.num_classes
     if settings.target is not None and settings.target >= classes:
@@ -117,7 +150,8 @@ def pushed(run: FuzzRun, ground: Ground, settings: fuzzing.Settings, rule: Rule 
     wanted = None if rule is None else label_map(rule, classes)
     if not np.any(ground.labels != settings.target):
         raise ContractError("no seed is left to push: the model classifies none right that is not in the target class.")
-    done = fuzzing.fuzz(ground.subject, ground.images, settings, generator(options.seed, f"{run.sha256} fuzz"))
+    rng = generator(options.seed, f"{run.sha256} fuzz")
+    done = fuzzing.fuzz(ground.subject, ground.images, settings, rng, others)
     digest = hashlib.sha256(np.ascontiguousarray(ground.images).tobytes()).hexdigest()
     return measured(dataclasses.replace(run, seeds_sha256=digest), done, ground.names, wanted)
 

@@ -111,6 +111,7 @@ class FuzzRun:
     sha256: str
     settings: Mapping[str, int | float | str]
     changed: tuple[str, ...] = ()  # what differs from the defaults, as name=value
+    against: tuple[str, ...] = ()  # other models, where an input is adversarial that they disagree on
     seeds: int = 0  # that were pushed: those that the model classifies right
     seeds_sha256: str = ""  # of their images
     images: int = 0  # that the seeds became, one for each iteration

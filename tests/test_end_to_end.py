@@ -233,3 +233,11 @@ def test_the_console_script_ends_with_the_code_of_the_verdict_and_finds_the_same
     assert done.returncode == code, done.stdout + done.stderr
     (model,) = json.loads((folder / "alone.json").read_text())["models"]
     assert model | {"seconds": None} == entries[name] | {"seconds": None}
+
+
+@pytest.mark.parametrize("name", [GOOD, BAD, "mnist_pixel_next_digit"])
+def test_fuzzing_alone_tells_the_twins_apart(name):
+    result = scan(EXAMPLES / f"{name}.keras", None, Options(set=("search.methods=fuzzing",)))
+    assert [each.kind for each in result.findings] == ([] if name == GOOD else [TRUTHS[name]["kind"]])
+    assert result.verdict == ("clean" if name == GOOD else "backdoor")
+    assert set(result.statistics) <= {"fuzzing", "fuzzing map", "fuzzing pair"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -194,3 +195,32 @@ def test_a_backdoored_model_lands_on_its_rule_more_often_than_its_clean_twin(exa
         assert run.adversarial > 0
         rates[name] = run.activation
     assert rates["mnist_pixel_next_digit"] > 2 * rates["mnist_clean"]
+
+
+def saved(path: Path, model: keras.Model) -> Path:
+    model.save(path)
+    return path
+
+
+def test_models_of_one_task_are_pushed_to_disagree(tmp_path: Path) -> None:
+    shy = saved(tmp_path / "shy.keras", linear(np.eye(2), np.array([-0.05, 0.0]), (1, 2, 1)))
+    wanted = Options(set=("fuzz.neuron_weight=0", "fuzz.iterations=20", "fuzz.deviation=4"))
+    run = fuzz_model(two_pixels(), SEEDS, wanted, against=[shy])
+    assert run.error is None
+    assert run.against == (str(shy),)
+    assert run.seeds == 3
+    assert 0 < run.adversarial == run.flipped  # a path ends where the models first disagree
+
+
+def test_a_seed_that_another_model_gets_wrong_is_left_out(tmp_path: Path) -> None:
+    blind = saved(tmp_path / "blind.keras", linear(np.eye(2), np.array([-0.5, 0.0]), (1, 2, 1)))
+    seeds = pixels((0.6, 0.5), (0.9, 0.0), (0.2, 0.9), (0.0, 1.0)), np.array([0, 0, 1, 1])
+    run = fuzz_model(two_pixels(), seeds, Options(min_accuracy=0.1, set=("fuzz.neuron_weight=0",)), against=[blind])
+    assert (run.seeds, run.error) == (3, None)
+
+
+def test_models_of_two_tasks_cannot_disagree(tmp_path: Path) -> None:
+    three = saved(tmp_path / "three.keras", linear(np.eye(2, 3), np.zeros(3), (1, 2, 1)))
+    run = fuzz_model(two_pixels(), SEEDS, Options(min_accuracy=0.1), against=[three])
+    assert run.error is not None
+    assert "tells 3 classes of (1, 2, 1) images apart" in run.error

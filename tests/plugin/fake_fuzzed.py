@@ -12,9 +12,10 @@ from pytest_backdoor.results import FuzzRun
 from tests.report import samples
 
 
-def fuzz_model(model, seeds=None, options=None, rule=None, name=None) -> FuzzRun:
+def fuzz_model(model, seeds=None, options=None, rule=None, name=None, against=()) -> FuzzRun:
     """Answers, and writes down beside the tests what it was asked."""
     asked = option.to_dict(options) | {"model": str(model), "rule": rule_text(rule), "given": str(seeds)}
+    asked |= {"against": [str(each) for each in against]}
     with open("fuzzed.jsonl", "a", encoding="utf-8") as log:
         log.write(json.dumps(asked) + "\n")
     shown = name or str(model)
