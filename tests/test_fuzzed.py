@@ -213,8 +213,8 @@ def test_models_of_one_task_are_pushed_to_disagree(tmp_path: Path) -> None:
 
 
 def test_a_seed_that_another_model_gets_wrong_is_left_out(tmp_path: Path) -> None:
-    blind = saved(tmp_path / "blind.keras", linear(np.eye(2), np.array([-0.5, 0.0]), (1, 2, 1)))
-    seeds = pixels((0.6, 0.5), (0.9, 0.0), (0.2, 0.9), (0.0, 1.0)), np.array([0, 0, 1, 1])
+    blind = saved(tmp_path / "blind.keras", linear(np.diag([0.5, 1.0]), np.zeros(2), (1, 2, 1)))
+    seeds = pixels((0.6, 0.58), (0.9, 0.0), (0.2, 0.9), (0.0, 1.0)), np.array([0, 0, 1, 1])
     run = fuzz_model(two_pixels(), seeds, Options(min_accuracy=0.1, set=("fuzz.neuron_weight=0",)), against=[blind])
     assert (run.seeds, run.error) == (3, None)
 
