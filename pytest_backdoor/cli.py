@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_backdoor import cli_fuzz, drawing, plugin, tool, values
+from pytest_backdoor import cli_fuzz, cli_trajectories, plugin, tool, values
 from pytest_backdoor import options as option
 from pytest_backdoor.collect import ModelFile, is_model_file
 from pytest_backdoor.errors import CalibrationError, OptionError
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Planted
-from pytest_backdoor.sealed import sealed as _sealed
+from pytest_backdoor.sealed import sealed
 
 CLEAN, BACKDOOR, NO_VERDICT, USAGE, NOTHING = 0, 1, 2, 4, 5
 FOUND_ALL, MISSED = 0, 1  # of a self-test
@@ -123,14 +123,14 @@ def scan(found: Found, options: Options, more: Sequence[str] = ()) -> int:
     collection = Collection(found)
     reports = [f"{option.flag('report')}={name}:{path}" for name, path in options.report]
     flags = [*option.flags(options), *reports, f"--rootdir={_root(found)}"]
-    with _sealed():
+    with sealed():
         status = pytest.main([*HARDENED, *flags, *more], plugins=[plugin, collection])
     return _exit_code(status, collection.gathered, options)
 
 
 def selftest(path: Path, options: Options, names: Sequence[str] = (), output: Path | None = None) -> int:
     """Plants backdoors in copies of the model, says which are found, and returns the exit code of the self-test."""
-    with _sealed():
+    with sealed():
         from pytest_backdoor import report
         from pytest_backdoor import selftest as room
         from pytest_backdoor.report import planted
@@ -149,7 +149,7 @@ def selftest(path: Path, options: Options, names: Sequence[str] = (), output: Pa
 def calibrate(paths: Sequence[Path], output: Path, options: Options, alone: bool) -> int:
     """Adds clean models to a reference, says what became of each, and returns the exit code."""
     found = find(paths)
-    with _sealed():
+    with sealed():
         from pytest_backdoor import calibrate as room
         from pytest_backdoor import calibration
 
@@ -171,7 +171,7 @@ def _parser() -> _Parser:
     _add_selftest(commands)
     _add_calibrate(commands)
     cli_fuzz.add(commands)
-    drawing.add(commands, _run_trajectories)
+    cli_trajectories.add(commands)
     return parser
 
 
@@ -239,13 +239,6 @@ def _add_calibrate(commands: Commands) -> None:
 
 def _run_calibrate(given: argparse.Namespace, options: Options) -> int:
     return calibrate(given.paths, given.output, options, given.alone)
-
-
-def _run_trajectories(given: argparse.Namespace, options: Options) -> int:
-    with _sealed():
-        said, drawn = drawing.draw(given, options)
-    print(said, file=sys.stdout if drawn else sys.stderr)
-    return CLEAN if drawn else NO_VERDICT
 
 
 def _say(planted: Planted) -> None:

@@ -196,7 +196,7 @@ class Yardstick:
 
     name: str
     stratum: Stratum | None
-    tests: int  # of a full scan
+    tests: int = 0  # of a full scan, which plain rules correct for
 
     def p_value(self, suspicions: Sequence[Suspicion]) -> float:
         """The p-value of a model with these suspicions, for everything that was and could be tried."""
@@ -225,14 +225,12 @@ class Yardstick:
         return {each.check: each.arms * self.tests * each.p_value if each.strong else 1.0 for each in suspicions}
 
 
-def yardstick(
-    shape: tuple[int, int, int], classes: int, options: Options, mode: str, methods: str = "inversion"
-) -> Yardstick:
+def yardstick(shape: tuple[int, int, int], classes: int, options: Options, mode: str, methods: str) -> Yardstick:
     """The clean models of the reference that were scanned in this mode and are like this one, or plain rules."""
     reference = calibration.read(options.reference)
     found = calibration.stratum(reference, mode, shape[2], max(shape[:2]), classes)
     if isinstance(found, Stratum):
-        return Yardstick(found.name, found, 0)
+        return Yardstick(found.name, found)
     return Yardstick(f"uncalibrated: {found}", None, sum(len(TESTS[method]) for method in methods.split("+")))
 
 

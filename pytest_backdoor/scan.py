@@ -77,11 +77,7 @@ def trigger_success(
     images = np.concatenate([contract.search.images, contract.held_out.images])
     labels = np.concatenate([contract.search.labels, contract.held_out.labels])
     rule = _rule(contract.subject.num_classes, target, source, mapping)
-    shape = trigger.image_shape
-    if shape not in (None, contract.subject.image_shape[:2]):
-        raise TriggerError(
-            f"the trigger is made for images of {shape}, the model takes {contract.subject.image_shape}."
-        )
+    trigger.require(contract.subject.image_shape)
     evidence = success(contract.subject, trigger, Sample(images, labels), rule)
     low, high = evidence.interval or (0.0, 1.0)
     return evidence.value, low, high

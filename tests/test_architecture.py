@@ -19,7 +19,7 @@ LINES = 400
 # Each room may import those in later rows, and only those; the rows run from the outside in.
 LAYERS = (
     {"cli"},
-    {"cli_fuzz", "drawing", "plugin"},
+    {"cli_fuzz", "cli_trajectories", "plugin"},
     {"summary"},
     {"gathered"},
     {"collect"},

@@ -16,7 +16,7 @@ from pytest_backdoor.options import Options
 from pytest_backdoor.results import Finding, FuzzRun
 from pytest_backdoor.search.coverage import Coverage
 from pytest_backdoor.search.fuzzing import Run
-from tests.tiny import linear
+from tests.tiny import linear, two_pixels
 
 BLANK = FuzzRun("m", "ab", {})
 NEXT = np.array([1, 2, 0])
@@ -40,11 +40,6 @@ MADE_UP = Run(
     coverage=(Coverage((("d", 4),), np.array([1, 0, 0, 0]), 3), Coverage((("d", 4),), np.array([2, 1, 0, 1]), 8)),
     seconds=1.0,
 )
-
-
-def two_pixels() -> keras.Model:
-    """Class 0 is the left pixel, class 1 the right one."""
-    return linear(np.eye(2), np.zeros(2), (1, 2, 1))
 
 
 def pixels(*pairs: tuple[float, float]) -> np.ndarray:

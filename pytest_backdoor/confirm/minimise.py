@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pytest_backdoor.triggers.cells import cell_strength, restrict
+from pytest_backdoor.triggers.cells import cell_strength, growing, restrict
 from pytest_backdoor.triggers.trigger import Trigger
 
 TOLERANCE = 0.02  # success that the smaller trigger may lose
@@ -39,10 +39,5 @@ def minimise(trigger: Trigger, success: Success) -> Trigger:
 
 def _fewest(trigger: Trigger, order: np.ndarray, wanted: float, success: Success) -> np.ndarray | None:
     """The shortest beginning of the order, on a geometric grid, that reaches the wanted success."""
-    count = 1
-    while count < 1.3 * len(order):
-        cells = order[: min(count, len(order))]
-        if success(restrict(trigger, cells)) >= wanted:
-            return cells
-        count = max(count + 1, int(1.3 * count))
-    return None
+    cuts = (order[:count] for count in growing(len(order)))
+    return next((cells for cells in cuts if success(restrict(trigger, cells)) >= wanted), None)

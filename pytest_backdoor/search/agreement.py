@@ -24,7 +24,7 @@ from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.search.pushing import Plan, engine
 from pytest_backdoor.stats import permutation_match
 from pytest_backdoor.subject import Subject
-from pytest_backdoor.triggers.cells import cell_strength, restrict
+from pytest_backdoor.triggers.cells import cell_strength, growing, restrict
 from pytest_backdoor.triggers.patch import windows
 from pytest_backdoor.triggers.trigger import Trigger
 
@@ -263,8 +263,9 @@ def by_effect(subject: Subject, trigger: Trigger, wanted: Sample) -> Trigger:
 
 def fewest(subject: Subject, trigger: Trigger, case: Case, seeds: Sample) -> Outcome:
     """The fewest of the patch's strongest cells that move the level of the seeds as wanted, fully opaque."""
-    moved = case.wanted >= 0
-    cuts = cut(trigger)
+    moved, cuts = case.wanted >= 0, cut(trigger)
+    if not cuts:  # no cell does anything
+        return Outcome(case.arm)
     images = np.concatenate([each.apply(seeds.images[moved]) for each in cuts])
     success = np.mean(subject.classes(images).reshape(len(cuts), -1) == case.wanted[moved], 1)
     enough = np.flatnonzero(success >= case.arm.level)
@@ -275,13 +276,10 @@ def fewest(subject: Subject, trigger: Trigger, case: Case, seeds: Sample) -> Out
 
 
 def cut(trigger: Trigger) -> list[Trigger]:
-    """The patch on its strongest cells alone, fully opaque: on one, two, three, and a third more each time."""
+    """The patch on more and more of its strongest cells, fully opaque."""
     strength = cell_strength(trigger)
     order = np.argsort(-strength, axis=None, kind="stable")[: int(np.sum(strength > 0))]
-    counts = [1]
-    while counts[-1] < len(order):
-        counts.append(min(len(order), max(counts[-1] + 1, int(1.3 * counts[-1]))))
-    return [restrict(trigger, order[:count]) for count in counts]
+    return [restrict(trigger, order[:count]) for count in growing(len(order))]
 
 
 def as_inversion(pusher: Pusher, outcomes: Sequence[Outcome]) -> Inversion:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from pytest_backdoor.results import Paths, Trajectories
-from pytest_backdoor.search.fuzzing import Crew, Settings, Walk, stacked
+from pytest_backdoor.search.fuzzing import Crew, Settings, Walk, stacked, together
 from pytest_backdoor.search.pushing import Plan, Seen
 from pytest_backdoor.subject import Subject
 
@@ -30,16 +30,15 @@ def trajectories(
     objective and the neurons that fuzzing starts with. Images that a queue would keep are not pushed.
     """
     starts = begin(subject, images, targets, replace(settings, queue=1), rng, images if ends is None else ends)
-    steps = 0 if ends is None else settings.iterations
-    straight = [(start.rows, start.straight(steps).tables) for start in starts]
-    first = [(rows, tables[:1]) for rows, tables in straight]
+    first = [(start.rows, start.straight(0).tables) for start in starts]
     pushed = [(start.rows, start.pushed().tables) for start in starts]
+    desired = [(start.rows, start.straight(settings.iterations).tables) for start in starts if ends is not None]
     shape = len(images), settings.iterations + 1
     return Trajectories(
         classes=np.concatenate([start.now.logits[0].argmax(-1) for start in starts])[order(starts)],
         targets=targets,
         fuzzed=paths([*first, *pushed], shape),
-        desired=None if ends is None else paths(straight, shape),
+        desired=None if ends is None else paths(desired, shape),
     )
 
 
@@ -91,7 +90,7 @@ def begin(
     """All seeds in batches of one target."""
     base = int(rng.integers(2**62))
     crew = Crew.of((subject,), settings, images, None)
-    parts = batches(targets, len(images), max(1, min(settings.batch, subject.together)))
+    parts = batches(targets, len(images), max(1, min(settings.batch, together(subject, settings.iterations))))
     first = [crew.look(images[rows], ends[rows]) for rows in parts]
     times = np.sum([np.sum(now.activity > settings.threshold, 0) for now in first], 0)
     return [

@@ -20,6 +20,15 @@ def opacity(trigger: Trigger) -> float:
     return float(np.square(strength).sum() / max(strength.sum(), 1e-30))
 
 
+def growing(cells: int) -> list[int]:
+    """Numbers of cells to try, up to that many: one, two, three, and a third more each time."""
+    counts: list[int] = []
+    while not counts or counts[-1] < cells:
+        last = counts[-1] if counts else 0
+        counts.append(min(cells, max(last + 1, int(1.3 * last))))
+    return counts if cells else []
+
+
 def restrict(trigger: Trigger, cells: np.ndarray) -> Trigger:
     """The trigger on these cells only (flat indices), fully opaque there if it is a patch."""
     chosen = np.zeros(cell_strength(trigger).shape, "float32")

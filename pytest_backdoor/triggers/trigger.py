@@ -47,6 +47,18 @@ class Trigger:
     def __repr__(self) -> str:
         return f"<{self.family} trigger on {self.size:.2%} of the image>"  # its arrays would fill pages
 
+    def require(self, shape: tuple[int, int, int]) -> None:
+        """Raises TriggerError unless the arrays are numbers that fit images (height, width, channels)."""
+        family = family_named(self.family)
+        fitting = family.arrays(family.initial(1, shape, np.random.default_rng(0)))
+        for name, like in zip(family.names, fitting, strict=True):
+            array, wanted = self.arrays[name], tuple(like.shape[1:])
+            if array.shape != wanted or array.dtype.kind not in "uif" or not np.isfinite(array).all():
+                raise TriggerError(
+                    f"the trigger does not fit the model's images {shape}: its {name} has shape {array.shape} and type "
+                    f"{array.dtype}, expected finite numbers of shape {wanted}. Give a trigger for such images."
+                )
+
     @property
     def image_shape(self) -> tuple[int, int] | None:
         """Height and width of the images that the trigger is made for; None if any will do."""

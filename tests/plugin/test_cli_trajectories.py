@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from pytest_backdoor import attacks, cli, drawing
+from pytest_backdoor import attacks, cli, cli_trajectories
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.errors import ContractError
 from pytest_backdoor.triggers.trigger import Trigger
@@ -141,7 +141,7 @@ def test_the_page_must_have_a_name(capsys):
 
 def test_few_seeds_are_of_as_many_classes_as_can_be():
     labels = np.array([0] * 10 + [1] * 2 + [2] * 5)
-    course = drawing.Course(np.arange(17.0), labels, labels + 1, None)
+    course = cli_trajectories.Course(np.arange(17.0), labels, labels + 1, None)
     chosen = course.few(9, np.random.default_rng(0))
     assert np.bincount(chosen.labels).tolist() == [4, 2, 3]
     assert chosen.labels.tolist() == sorted(chosen.labels)
@@ -153,7 +153,7 @@ def test_few_seeds_are_of_as_many_classes_as_can_be():
 def test_seeds_that_are_all_of_the_target_class_have_nowhere_to_go():
     subject, seeds = bright_pixels()
     with pytest.raises(ContractError, match="all 10 seeds are of the target class 1"):
-        drawing.Course.of(subject, Sample(seeds.images[10:20], seeds.labels[10:20]), None, 1)
+        cli_trajectories.Course.of(subject, Sample(seeds.images[10:20], seeds.labels[10:20]), None, 1)
 
 
 def test_a_model_without_neurons_is_out_of_scope(run, files, capsys):

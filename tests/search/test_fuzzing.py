@@ -13,16 +13,11 @@ from pytest_backdoor.errors import ContractError
 from pytest_backdoor.search import pushing
 from pytest_backdoor.search.constraints import CONSTRAINTS
 from pytest_backdoor.search.fuzzing import Run, Settings, fuzz
-from pytest_backdoor.subject import Subject
-from tests.tiny import bright_pixels, linear, subject_of
+from tests.tiny import bright_pixels, linear, subject_of, two_pixels
 
+PAIR = subject_of(two_pixels(), (1, 2, 1))
 COLUMNS = ("seed", "turn", "iteration", "before", "after", "adversarial")
 FREE = Settings(neuron_weight=0.1, reach=10.0)
-
-
-def two_pixels() -> Subject:
-    """Logits of the class are its own pixel: class 0 the left, class 1 the right one."""
-    return subject_of(linear(np.eye(2), np.zeros(2), (1, 2, 1)), (1, 2, 1))
 
 
 def rng() -> np.random.Generator:
@@ -39,7 +34,12 @@ def same(one: Run, other: Run) -> None:
 def test_a_step_moves_along_the_gradient_scaled_to_a_root_mean_square_of_one() -> None:
     # Objective z1 - z0 has the gradient (-1, 1), whose root mean square is 1. From (0.6, 0.5), steps of 0.02 lead to
     # (0.54, 0.56) after three, where class 1 leads.
-    run = fuzz(two_pixels(), np.array([[[[0.6], [0.5]]]], "float32"), Settings(neuron_weight=0, target=1), rng())
+    run = fuzz(
+        PAIR,
+        np.array([[[[0.6], [0.5]]]], "float32"),
+        Settings(neuron_weight=0, target=1),
+        rng(),
+    )
     assert run.iteration.tolist() == [1, 2, 3, 4, 5]
     assert run.adversarial.tolist() == [False, False, True, True, True]
     np.testing.assert_allclose(run.images[0].ravel(), [0.54, 0.56], atol=1e-4)
@@ -53,26 +53,31 @@ def test_a_step_moves_along_the_gradient_scaled_to_a_root_mean_square_of_one() -
 def test_chosen_neurons_are_part_of_the_objective() -> None:
     # The one layer has two neurons, the logits; pushed with weight 10 both rise, whatever the classes say.
     image = np.array([[[[0.6], [0.5]]]], "float32")
-    run = fuzz(two_pixels(), image, Settings(neuron_weight=10, neurons=2, strategies=("often", "rarely")), rng())
+    run = fuzz(
+        PAIR,
+        image,
+        Settings(neuron_weight=10, neurons=2, strategies=("often", "rarely")),
+        rng(),
+    )
     assert np.all(np.diff(run.objective) > 0)
     assert run.linf[-1] > 0.05
 
 
 def test_seeds_that_are_in_the_target_class_are_left_alone() -> None:
     images = np.array([[[[0.6], [0.5]]], [[[0.1], [0.9]]]], "float32")
-    run = fuzz(two_pixels(), images, Settings(target=1), rng())
+    run = fuzz(PAIR, images, Settings(target=1), rng())
     assert set(run.seed) == {0}
 
 
 def test_there_must_be_a_seed_to_push() -> None:
     with pytest.raises(ContractError, match="every seed is of class 1 already"):
-        fuzz(two_pixels(), np.array([[[[0.1], [0.9]]]], "float32"), Settings(target=1), rng())
+        fuzz(PAIR, np.array([[[[0.1], [0.9]]]], "float32"), Settings(target=1), rng())
 
 
 def test_the_distance_to_the_end_of_the_path_is_measured() -> None:
     image = np.array([[[[0.6], [0.5]]]], "float32")
     end = np.array([[[[0.6], [1.0]]]], "float32")
-    run = fuzz(two_pixels(), image, Settings(neuron_weight=0, target=1), rng(), ends=end)
+    run = fuzz(PAIR, image, Settings(neuron_weight=0, target=1), rng(), ends=end)
     np.testing.assert_allclose(run.left[0], np.hypot(0.02, 0.48), atol=1e-4)
 
 
@@ -167,7 +172,7 @@ def test_models_that_disagree_end_the_path_of_a_seed() -> None:
     shy = subject_of(linear(np.eye(2), np.array([-0.05, 0.0]), (1, 2, 1)), (1, 2, 1))
     image = np.array([[[[0.6], [0.5]]]], "float32")
     chosen = Settings(neuron_weight=0, deviation=4.0, iterations=20)
-    run = fuzz(two_pixels(), image, chosen, rng(), others=[shy])
+    run = fuzz(PAIR, image, chosen, rng(), others=[shy])
     assert run.adversarial.tolist() == [False] * (len(run.seed) - 1) + [True]
     assert len(run.seed) < 20
     assert [neurons for _, neurons in run.coverage[0].layers] == [2, 2]

@@ -11,17 +11,12 @@ from pytest_backdoor.results import Paths
 from pytest_backdoor.search import trajectories as room
 from pytest_backdoor.search.fuzzing import Settings, fuzz
 from pytest_backdoor.search.trajectories import trajectories
-from pytest_backdoor.subject import Subject
-from tests.tiny import bright_pixels, linear, subject_of
+from tests.tiny import bright_pixels, subject_of, two_pixels
 
+PAIR = subject_of(two_pixels(), (1, 2, 1))
 SEED = np.array([[[[0.6], [0.5]]]], "float32")
 END = np.array([[[[0.6], [0.9]]]], "float32")
 PLAIN = Settings(iterations=2, neuron_weight=0)
-
-
-def two_pixels() -> Subject:
-    """Logits of the class are its own pixel: class 0 the left, class 1 the right one."""
-    return subject_of(linear(np.eye(2), np.zeros(2), (1, 2, 1)), (1, 2, 1))
 
 
 def rng() -> np.random.Generator:
@@ -35,7 +30,7 @@ def same(one: Paths, other: Paths) -> None:
 
 def test_the_fuzzed_path_begins_at_the_seed_and_takes_its_steps() -> None:
     # The objective z1 - z0 has the gradient (-1, 1): steps of 0.02 lead to (0.58, 0.52) and (0.56, 0.54).
-    path = trajectories(two_pixels(), SEED, np.array([1]), PLAIN, rng(), END).fuzzed
+    path = trajectories(PAIR, SEED, np.array([1]), PLAIN, rng(), END).fuzzed
     lead = np.array([0.1, 0.06, 0.02])  # of class 0
     np.testing.assert_allclose(path.target_loss[0], np.log(1 + np.exp(lead)), atol=1e-4)
     np.testing.assert_allclose(path.original_loss[0], np.log(1 + np.exp(-lead)), atol=1e-4)
@@ -46,7 +41,7 @@ def test_the_fuzzed_path_begins_at_the_seed_and_takes_its_steps() -> None:
 
 def test_the_desired_path_goes_straight_to_the_end_in_equal_steps() -> None:
     # From (0.6, 0.5) over (0.6, 0.7) to (0.6, 0.9).
-    found = trajectories(two_pixels(), SEED, np.array([1]), PLAIN, rng(), END)
+    found = trajectories(PAIR, SEED, np.array([1]), PLAIN, rng(), END)
     assert found.desired is not None
     lead = np.array([0.1, -0.1, -0.3])
     np.testing.assert_allclose(found.desired.target_loss[0], np.log(1 + np.exp(lead)), atol=1e-5)
@@ -59,7 +54,7 @@ def test_the_desired_path_goes_straight_to_the_end_in_equal_steps() -> None:
 
 def test_coverage_counts_what_the_seeds_and_the_path_so_far_woke() -> None:
     # Of the two logits, the only neurons, the brighter one is scaled to 1 and wakes; the other is 0 and sleeps.
-    found = trajectories(two_pixels(), SEED, np.array([1]), dataclasses.replace(PLAIN, iterations=4), rng(), END)
+    found = trajectories(PAIR, SEED, np.array([1]), dataclasses.replace(PLAIN, iterations=4), rng(), END)
     assert found.desired is not None
     assert found.fuzzed.covered.tolist() == [[0.5, 0.5, 0.5, 1, 1]]
     assert found.desired.covered.tolist() == [[0.5, 0.5, 1, 1, 1]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from pytest_backdoor import options as option
 from pytest_backdoor import tool
-from pytest_backdoor.errors import BackdoorError, ContractError, OptionError, OutOfScopeError, TriggerError
+from pytest_backdoor.errors import BackdoorError, ContractError, OptionError, OutOfScopeError
 from pytest_backdoor.options import Options
+from pytest_backdoor.sealed import sealed
 
 if TYPE_CHECKING:
     from pytest_backdoor.contract import Contract, Sample
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from pytest_backdoor.subject import Subject
     from pytest_backdoor.triggers.trigger import Trigger
 
+DRAWN, NOT_DRAWN = 0, 2
 ITERATIONS, IMAGES, STEP = 30, 20, 0.02
 OPTIONS = ("seed", "min_accuracy", "memory")
 
 
-def add(commands: Any, run: Callable[[argparse.Namespace, Options], int]) -> None:
+def add(commands: Any) -> None:
     """Adds the command with its arguments."""
     command = commands.add_parser(
         "trajectories",
@@ -50,7 +52,14 @@ def add(commands: Any, run: Callable[[argparse.Namespace, Options], int]) -> Non
     ):
         command.add_argument(f"--{name}", metavar="N", type=read, default=default, help=f"{about} (default: {default})")
     option.add_flags(command.add_argument, "--", OPTIONS)
-    command.set_defaults(run=run)
+    command.set_defaults(run=_run)
+
+
+def _run(given: argparse.Namespace, options: Options) -> int:
+    with sealed():
+        said, drawn = draw(given, options)
+    print(said, file=sys.stdout if drawn else sys.stderr)
+    return DRAWN if drawn else NOT_DRAWN
 
 
 def draw(given: argparse.Namespace, options: Options) -> tuple[str, bool]:
@@ -111,7 +120,10 @@ class Course:
         """All seeds that are not where they should go yet; raises BackdoorError where there are none."""
         if target is not None and target >= subject.num_classes:
             raise OptionError(f"--target: the model knows the classes 0 to {subject.num_classes - 1}, got {target}.")
-        ends = None if trigger is None else triggered(trigger, seeds.images)
+        ends = None
+        if trigger is not None:
+            trigger.require(subject.image_shape)
+            ends = trigger.apply(seeds.images)
         if target is not None:
             targets = np.full(len(seeds), target)
         elif ends is not None:
@@ -142,22 +154,6 @@ def nowhere(seeds: int, target: int | None) -> str:
     if target is None:
         return f"the trigger changes the class of none of the {seeds} seeds. Give --target, or a trigger of this model."
     return f"all {seeds} seeds are of the target class {target}. Give seeds of other classes."
-
-
-def triggered(trigger: Trigger, images: np.ndarray) -> np.ndarray:
-    """The triggered images; raises TriggerError for a trigger that is made for other images."""
-    from pytest_backdoor.triggers import family_named
-
-    family, shape = family_named(trigger.family), images.shape[1:]
-    fitting = family.arrays(family.initial(1, shape, np.random.default_rng(0)))
-    for name, wanted in zip(family.names, fitting, strict=True):
-        array, wanted_shape = trigger.arrays[name], tuple(wanted.shape[1:])
-        if array.shape != wanted_shape or array.dtype.kind not in "uif" or not np.isfinite(array).all():
-            raise TriggerError(
-                f"the trigger does not fit the model's images {shape}: its {name} has shape {array.shape} and type "
-                f"{array.dtype}, expected finite numbers of shape {wanted_shape}. Give a trigger for such images."
-            )
-    return trigger.apply(images)
 
 
 def facts(
