@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from pytest_backdoor.backend import compiled
 from pytest_backdoor.errors import ContractError, OutOfScopeError
 from pytest_backdoor.network import (
     Layer,
@@ -154,7 +155,7 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
         )
     headless = with_logits(model)
 
-    def network(images: Any) -> Any:
+    def logits(images: Any) -> Any:
         return headless(images, training=False)
 
     def outputs(shape: tuple[int, ...]) -> int:
@@ -166,7 +167,7 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
     def watched(images: Any) -> tuple[Any, tuple[Any, ...]]:
         return with_activations(headless, images)
 
-    white = _white(model)
+    white, network = _white(model), compiled(logits)  # once, for all scalings and searches
     return Classifier(name, inputs, classes, network, True, outputs, memory, white, layers, watched)
 
 

@@ -24,7 +24,9 @@ def value_and_grad(function: Callable[..., tuple[Any, Any]]) -> Callable[..., tu
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function as a graph that serves every batch size; XLA only on a GPU, on a CPU it is slower."""
-    graph: Callable[..., Any] = tf.function(function, reduce_retracing=True, jit_compile=device() == "gpu" or None)
+    xla = device() == "gpu" or None
+    # Nothing here branches on tensors in Python, and to look for that would take as long as the rest of compiling.
+    graph: Callable[..., Any] = tf.function(function, autograph=False, reduce_retracing=True, jit_compile=xla)
     return graph
 
 

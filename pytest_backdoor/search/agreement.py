@@ -17,11 +17,10 @@ import numpy as np
 from keras import ops
 
 from pytest_backdoor.contract import Sample
-from pytest_backdoor.search import objectives
+from pytest_backdoor.search import objectives, pushing
 from pytest_backdoor.search.arms import MANY, Arm
 from pytest_backdoor.search.free_images import margin
 from pytest_backdoor.search.inversion import Inversion
-from pytest_backdoor.search.pushing import Plan, engine
 from pytest_backdoor.stats import permutation_match
 from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers.cells import cell_strength, growing, restrict
@@ -114,15 +113,13 @@ class Pusher:
     def _pushed(
         self, images: np.ndarray, weights: np.ndarray, place: np.ndarray, iterations: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        neurons = np.zeros((len(images), sum(len(layer.weights) for layer in self.subject.layers)), "float32")
-        plan = Plan(*map(ops.convert_to_tensor, (images, images, weights[None].astype("float32"), neurons)))
-        run, window = engine([self.subject], "box"), ops.convert_to_tensor(place[None])
-        size, reach = ops.convert_to_tensor(self.settings.step), ops.convert_to_tensor(np.float32(np.inf))
-        current = plan.seeds
+        step, window = pushing.stepper(self.subject, "box"), ops.convert_to_tensor(place[None])
+        aims, size = ops.convert_to_tensor(weights.astype("float32")), ops.convert_to_tensor(self.settings.step)
+        current = ops.convert_to_tensor(images)
         for _ in range(iterations):
-            current, _ = run.step(current, plan, window, size, reach)
-        logits = ops.convert_to_numpy(run.look(current, plan).logits[0])
-        return ops.convert_to_numpy(current), logits.argmax(-1)
+            current = step(current, aims, window, size)
+        ended = ops.convert_to_numpy(current)
+        return ended, self.subject.classes(ended)
 
 
 def push(pusher: Pusher, seeds: Sample, rng: np.random.Generator) -> Flips:

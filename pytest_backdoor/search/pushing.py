@@ -61,6 +61,24 @@ def engine(subjects: Sequence[Subject], constraint: str) -> Engine:
     return cast(Engine, subjects[0].compiled[name])
 
 
+def stepper(subject: Subject, constraint: str) -> Callable[[Any, Any, Any, Any], Any]:
+    """The compiled step without neurons, looks and bounds: from images, weights of the logits, windows and size."""
+    name = f"{constraint} alone"
+    if name not in subject.compiled:
+
+        def total(images: Any, weights: Any) -> tuple[Any, tuple[()]]:
+            return ops.sum(weights * subject.logits(images)), ()
+
+        evaluate, move = value_and_grad(total), CONSTRAINTS[constraint].move
+
+        def step(images: Any, weights: Any, windows: Any, size: Any) -> Any:
+            _, gradients = evaluate(images, weights)
+            return ops.clip(images + size * move(normalised(gradients), windows), 0.0, 1.0)
+
+        subject.compiled[name] = compiled(step)
+    return cast(Callable[[Any, Any, Any, Any], Any], subject.compiled[name])
+
+
 def compile_engine(subjects: Sequence[Subject], move: Move) -> Engine:
     """A step moves images up the objective; steps are one graph, so that no time is lost between them."""
 
