@@ -14,6 +14,7 @@ from pytest_backdoor.loading import safety
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import ScanResult
 from pytest_backdoor.scan import survey
+from pytest_backdoor.seeds import seeds_beside
 
 Step = tuple[Path, Entry | str]  # a model's file, and its entry or why it has none
 
@@ -21,14 +22,14 @@ Step = tuple[Path, Entry | str]  # a model's file, and its entry or why it has n
 def calibrate(files: Sequence[Path], begin: Sequence[Entry], output: Path, options: Options) -> Iterator[Step]:
     """Scans the files that are not among the entries yet, and writes all entries after each; resumes from the output.
 
-    What the scan calls inconclusive or an error gets no entry. Raises CalibrationError if the output cannot be written.
+    What could not be scanned gets no entry. Raises CalibrationError if the output cannot be written.
     """
     entries = {(entry.sha256, entry.mode): entry for entry in begin}
     if output.exists():
         entries |= {(entry.sha256, entry.mode): entry for entry in calibration.read(output)}
     _write(tuple(entries.values()), output)
-    mode = profiles.mode(options)
     for file in files:
+        mode = profiles.mode(options, with_seeds=(options.seeds or seeds_beside(file)) is not None)
         if (known := entries.get((safety.sha256(file), mode))) is not None:
             yield file, known
             continue
@@ -42,8 +43,8 @@ def calibrate(files: Sequence[Path], begin: Sequence[Entry], output: Path, optio
 
 def entry_of(result: ScanResult, name: str, mode: str) -> Entry | str:
     """What the reference keeps of a scan, or why the scan is of no use to it."""
-    if result.error is not None or result.image_shape is None or result.classes is None:
-        return result.error or "it has no images"
+    if not result.statistics or result.image_shape is None or result.classes is None:
+        return result.error or "the search found no trigger of any size"
     height, width, channels = result.image_shape
     sizes = channels, max(height, width), result.classes
     return Entry(name, result.sha256, mode, *sizes, evidence=dict(result.statistics))

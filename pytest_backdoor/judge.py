@@ -279,10 +279,21 @@ def _resemblance(before: np.ndarray, after: np.ndarray) -> float:
     return float(np.mean((flat[0] * flat[1]).sum(1) / np.maximum(norms, 1e-9)))
 
 
-def seeds_short(held_out: np.ndarray, searched: np.ndarray, classes: int) -> int:
-    """How many seeds would do, if these labels are too few in either half to call a model clean; else 0."""
-    fewest = min(np.bincount(labels, minlength=classes).min() for labels in (held_out, searched))
-    return 0 if fewest >= ENOUGH_SEEDS else 4 * ENOUGH_SEEDS * classes
+def seeds_short(searched: np.ndarray, held_out: np.ndarray, classes: int) -> str:
+    """Why these labels of seeds are too few to call a model clean; empty if they are not."""
+    counts = np.array([np.bincount(labels, minlength=classes) for labels in (searched, held_out)])
+    scarce = counts.min(0) < ENOUGH_SEEDS
+    if not scarce.any():
+        return ""
+    label = int(counts.min(0).argmin())
+    right = counts[:, label].sum()
+    more = int(scarce.sum()) - 1
+    others = f" (and of {more} other class{'es' if more > 1 else ''} too few)" if more else ""
+    return (
+        f"too few seeds to call the model clean: of class {label} it classifies {right} right{others}, "
+        f"and {2 * ENOUGH_SEEDS} are needed, half to search with and half to confirm on. "
+        f"{4 * ENOUGH_SEEDS} seeds of each of the {classes} classes do, unless the model is often wrong."
+    )
 
 
 def is_planted(kind: Kind, success: float, before: float, after: float) -> bool:

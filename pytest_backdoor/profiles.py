@@ -82,10 +82,10 @@ def _fields(data: Any) -> Iterator[tuple[str, Any]]:
     return ((each.name, getattr(data, each.name)) for each in dataclasses.fields(data))
 
 
-def mode(options: Options) -> str:
-    """How models are scanned, as far as it changes what evidence they show: the profile, and settings changed."""
+def mode(options: Options, with_seeds: bool) -> str:
+    """How models are scanned, as far as it changes what evidence they show: profile, settings changed, any seeds."""
     evident = (f"{key}={text}" for key, text in options.set if not key.startswith("fuzz."))
-    return ", ".join([options.profile, *evident])
+    return ", ".join([options.profile, *evident]) + ("" if with_seeds else " without seeds")
 
 
 def as_text(value: Any) -> str:

@@ -177,7 +177,7 @@ def judged(
 ) -> ScanResult:
     """Runs the searches until one is confirmed, the budget is spent or all are done."""
     subject, begun = contract.subject, time.perf_counter()
-    mode = profiles.mode(options) + (" without seeds" if blank.synthetic_seeds else "")
+    mode = profiles.mode(options, with_seeds=not blank.synthetic_seeds)
     left_out = unseeded.LEFT_OUT if blank.synthetic_seeds else {}
     trail = Trail(judge.yardstick(subject.image_shape, subject.num_classes, options, mode, settings.search.methods))
     bench = Bench.of(contract, settings, rng)
@@ -230,12 +230,8 @@ def _verdict(blank: ScanResult, contract: Contract, options: Options, trail: Tra
         reason = f"the budget of {options.budget:g} s was spent before all searches were done. Raise --backdoor-budget."
         return dataclasses.replace(result, error=reason)
     classes = contract.subject.num_classes
-    if wanted := judge.seeds_short(contract.held_out.labels, contract.search.labels, classes):
-        reason = (
-            f"too few seeds to call the model clean: {contract.seeds.count} seeds, of which {contract.seeds.search} "
-            f"were classified right and searched; {wanted} seeds, as many of each of the {classes} classes, would do."
-        )
-        return dataclasses.replace(result, error=reason)
+    if short := judge.seeds_short(contract.search.labels, contract.held_out.labels, classes):
+        return dataclasses.replace(result, error=short)
     if bench.blind:
         reason = (
             "the search found no trigger of any size, so it could not have found a backdoor either. "

@@ -1,6 +1,7 @@
 """A reference made from small models: scanned to the end, resumed, and used by the next scan."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -41,6 +42,18 @@ def test_the_reference_keeps_the_evidence_and_what_the_model_is():
 
 def test_a_scan_without_a_verdict_is_of_no_use_and_says_why():
     assert calibrate.entry_of(ScanResult("a", "", "error", error="damaged"), "a", "quick") == "damaged"
+
+
+def test_a_model_with_too_few_seeds_to_be_called_clean_has_evidence_all_the_same():
+    unsure = replace(RESULT, verdict="inconclusive", error="too few seeds")
+    assert isinstance(calibrate.entry_of(unsure, "a", "quick"), Entry)
+
+
+def test_models_without_seeds_are_a_mode_of_their_own(surveyed, tmp_path):
+    np.savez(tmp_path / "model1.seeds.npz", x=np.zeros(1))
+    files = [tmp_path / "model1.keras", tmp_path / "model2.keras"]
+    steps = calibrate.calibrate(files, (), tmp_path / "reference.json", Options())
+    assert [step.mode for _, step in steps] == ["standard", "standard without seeds"]
 
 
 def test_each_model_is_written_as_it_comes_and_none_is_scanned_twice(surveyed, tmp_path):

@@ -364,10 +364,13 @@ def test_success_without_an_interval_confirms_nothing():
 
 def test_four_seeds_of_each_class_in_each_half_are_enough():
     enough = np.repeat([0, 1, 2], 4)
-    assert judge.seeds_short(enough, enough, 3) == 0
-    assert judge.seeds_short(enough[1:], enough, 3) == 48
-    assert judge.seeds_short(enough, enough[:-1], 3) == 48
-    assert judge.seeds_short(enough, enough, 4) == 64  # none of the last class
+    assert judge.seeds_short(enough, enough, 3) == ""
+    assert "of class 0 it classifies 7 right, and 8 are needed" in judge.seeds_short(enough[1:], enough, 3)
+    assert "of class 2 it classifies 7 right" in judge.seeds_short(enough, enough[:-1], 3)
+    assert "of class 3 it classifies 0 right" in judge.seeds_short(enough, enough, 4)
+    assert "of class 2 it classifies 6 right (and of 1 other class too few)" in judge.seeds_short(
+        enough[1:], enough[:-2], 3
+    )
 
 
 def test_evidence_is_minus_log10_of_each_tests_p_value():

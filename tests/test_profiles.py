@@ -112,4 +112,4 @@ def test_every_reader_is_of_a_setting():
 
 
 def test_settings_of_fuzzing_change_no_evidence_of_a_scan():
-    assert mode(Options(set=("search.steps=7", "fuzz.step=0.5"))) == "standard, search.steps=7"
+    assert mode(Options(set=("search.steps=7", "fuzz.step=0.5")), with_seeds=True) == "standard, search.steps=7"

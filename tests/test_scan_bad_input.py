@@ -172,8 +172,9 @@ def test_one_seed_per_class_is_too_few_and_it_says_how_many_would_do(clean):
     result = scan(model, (images[first], labels[first]), SHORT)
     assert result.verdict == "inconclusive"
     assert result.error == (
-        "too few seeds to call the model clean: 10 seeds, of which 5 were classified right and searched; "
-        "160 seeds, as many of each of the 10 classes, would do."
+        "too few seeds to call the model clean: of class 0 it classifies 1 right (and of 9 other classes too few), "
+        "and 8 are needed, half to search with and half to confirm on. "
+        "16 seeds of each of the 10 classes do, unless the model is often wrong."
     )
 
 

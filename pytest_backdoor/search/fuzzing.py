@@ -12,7 +12,6 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from keras import ops
@@ -225,7 +224,7 @@ class Walk:
         given = [ops.convert_to_tensor(each) for each in (images, *plan, windows)]
         iterations = ops.arange(settings.iterations)
         pictures, sights = run.steps(given[0], Plan(*given[1:-1]), given[-1], size, reach, iterations)
-        self.note(rows, turn, pictures, as_arrays(sights))
+        self.note(rows, turn, ops.convert_to_numpy(pictures), as_arrays(sights))
 
     def planned(self, rows: np.ndarray, items: Sequence[Waiting]) -> tuple[Plan, np.ndarray]:
         """What the images are pushed towards, and the windows of each iteration."""
@@ -250,7 +249,7 @@ class Walk:
             return objectives.towards(settings.target, labels, self.crew.classes)
         return objectives.deviate(logits, labels, settings.competitors, settings.predict_weight)
 
-    def note(self, rows: np.ndarray, turn: int, pictures: Sequence[Any], seen: Seen, first: int = 1) -> None:
+    def note(self, rows: np.ndarray, turn: int, pictures: np.ndarray, seen: Seen, first: int = 1) -> None:
         """Takes down what became of the images in each iteration, and keeps those that covered more.
 
         Everything seen has a first axis of iterations, of which the first has that number.
@@ -284,10 +283,10 @@ class Walk:
             "linf": seen.linf,
             "left": seen.left,
         }
-        self.tables.append({name: values[on] for name, values in columns.items()})
-        self.found += [ops.convert_to_numpy(each)[now] for each, now in zip(pictures, on & adversarial, strict=True)]
+        self.tables.append({name: values.T[on.T] for name, values in columns.items()})  # seed by seed
+        self.found.append(pictures.swapaxes(0, 1)[(on & adversarial).T])
 
-    def keep(self, rows: np.ndarray, able: np.ndarray, gained: np.ndarray, pictures: Sequence[Any], seen: Seen) -> None:
+    def keep(self, rows: np.ndarray, able: np.ndarray, gained: np.ndarray, pictures: np.ndarray, seen: Seen) -> None:
         """Puts images that gained enough coverage, near their seeds, into the queues that are not full."""
         settings, seeds = self.crew.settings, self.seeds[rows]
         norms = np.maximum(np.sqrt(np.sum(np.square(seeds), (1, 2, 3))), 1.0)
@@ -295,8 +294,9 @@ class Walk:
         for iteration, index in np.argwhere(able):  # each goes to a queue of its own, in the order they came
             row = rows[index]
             if self.kept[row] < settings.queue and gained[iteration, index] > settings.gain / self.kept[row]:
-                image = ops.convert_to_numpy(pictures[iteration][index])
-                kept = Waiting(image, seen.logits[iteration, :, index], seen.activity[iteration, index])
+                kept = Waiting(
+                    pictures[iteration, index].copy(), seen.logits[iteration, :, index], seen.activity[iteration, index]
+                )
                 self.queues[row].append(kept)
                 self.kept[row] += 1
 
@@ -316,7 +316,8 @@ def joined(walks: Sequence[Walk], starts: Sequence[int]) -> tuple[dict[str, np.n
     ]
     table = {name: np.concatenate([each[name] for each in tables]) for name in tables[0]}
     order = np.lexsort((table["iteration"], table["turn"], table["seed"]))
-    place = np.cumsum(table["adversarial"]) - 1  # of each adversarial entry, among the images
-    images = np.concatenate([image for walk in walks for image in walk.found])
+    place = (np.cumsum(table["adversarial"]) - 1)[order]  # of each adversarial entry, among the images
+    found = [images for walk in walks for images in walk.found]
     table = {name: values[order] for name, values in table.items()}
-    return table, images[place[order][table["adversarial"]]]
+    # One part is in order already, and copying the images takes as long as many iterations.
+    return table, found[0] if len(found) == 1 else np.concatenate(found)[place[table["adversarial"]]]

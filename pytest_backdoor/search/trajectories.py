@@ -73,7 +73,7 @@ class Start:
         """The seeds after equal steps to their ends; no step at all measures the seeds."""
         walk, plan = self.walk(), self.plan()
         ways = np.arange(steps + 1, dtype="float32") / max(1, steps)
-        pictures = [self.seeds + way * (self.ends - self.seeds) for way in ways]
+        pictures = np.stack([self.seeds + way * (self.ends - self.seeds) for way in ways])
         sights = [self.crew.engine.look(images, plan) for images in pictures]
         walk.note(np.arange(len(self.rows)), 0, pictures, stacked(sights), first=0)
         return walk
