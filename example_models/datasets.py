@@ -20,8 +20,8 @@ from example_models.recipes import Recipe
 from example_models.sets import SETS
 from example_models.train import planted_data
 from pytest_backdoor import training_data as checks
+from pytest_backdoor.dataset_results import ClassChecked, Split, dataset_from_dict, dataset_to_dict
 from pytest_backdoor.options import Options
-from pytest_backdoor.results import ClassChecked, Split, dataset_from_dict, dataset_to_dict
 
 MARK = "<!-- measured -->\n"
 HEAD = (

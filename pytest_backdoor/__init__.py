@@ -21,8 +21,8 @@ _HOMES = {
     "UnreadableModelError": "errors",
     "UnsafeModelError": "errors",
     "Options": "options",
-    "ClassChecked": "results",
-    "DatasetResult": "results",
+    "ClassChecked": "dataset_results",
+    "DatasetResult": "dataset_results",
     "Evidence": "results",
     "Finding": "results",
     "FuzzRun": "results",
@@ -32,7 +32,7 @@ _HOMES = {
     "SelfTest": "results",
     "Seeds": "seeds",
     "read_seeds": "seeds",
-    "Split": "results",
+    "Split": "dataset_results",
     "Trigger": "triggers.trigger",
 }
 __all__ = sorted(_HOMES)

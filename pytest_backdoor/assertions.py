@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_backdoor import options as option
 from pytest_backdoor.context import CURRENT
+from pytest_backdoor.dataset_results import DatasetResult
 from pytest_backdoor.errors import (
     BackdoorError,
     BackdoorFound,
@@ -23,7 +24,7 @@ from pytest_backdoor.origins import origin
 from pytest_backdoor.report import save_inputs, save_triggers, words
 from pytest_backdoor.report.failure import failure_text
 from pytest_backdoor.report.suspects import suspects_text
-from pytest_backdoor.results import DatasetResult, ScanResult
+from pytest_backdoor.results import ScanResult
 
 if TYPE_CHECKING:
     from pytest_backdoor.search.coverage import Coverage

@@ -15,10 +15,10 @@ from pytest_backdoor.dataset.clustering import activation_clustering
 from pytest_backdoor.dataset.features import penultimate, within_classes
 from pytest_backdoor.dataset.halves import Halves
 from pytest_backdoor.dataset.spectral import spectral_signatures
+from pytest_backdoor.dataset_results import ClassChecked, DatasetResult, Split
 from pytest_backdoor.errors import ContractError
 from pytest_backdoor.loading import keras_file
 from pytest_backdoor.options import Options
-from pytest_backdoor.results import ClassChecked, DatasetResult, Split
 from pytest_backdoor.scan import generator
 from pytest_backdoor.seeds import Seeds, from_arrays
 from pytest_backdoor.subject import Classifier, Subject, classifier

@@ -35,12 +35,24 @@ LAYERS = (
     {"subject", "loading"},
     {"network"},
     {"backend"},
-    {"context", "errors", "options", "origins", "results", "scalings", "sealed", "seeds", "stats", "strategies"}
+    {
+        "context",
+        "dataset_results",
+        "errors",
+        "options",
+        "origins",
+        "results",
+        "scalings",
+        "sealed",
+        "seeds",
+        "stats",
+        "strategies",
+    }
     | {"tool", "triggers", "values"},
 )
 PLAIN = LAYERS[-1]  # these may import each other
 ROOMS = {"__init__", "report"}.union(*LAYERS)
-REPORT = {"report", "results", "errors"}  # a report sees results, and errors to raise, and nothing else of ours
+REPORT = {"report", "results", "dataset_results", "errors"}  # a report sees results, and errors to raise, no more
 REPORTERS = {"report"}.union(*LAYERS[:6])  # assertions and what is outside it
 FRAMEWORKS = {"tensorflow", "jax", "torch"}
 HEAVY = {"keras", "rich", "scipy", *FRAMEWORKS}

@@ -8,8 +8,8 @@ import pytest
 from keras import layers
 
 from pytest_backdoor import BackdoorError, BackdoorFound, ContractError, assert_dataset_clean
+from pytest_backdoor.dataset_results import dataset_from_dict, dataset_to_dict
 from pytest_backdoor.options import Options
-from pytest_backdoor.results import dataset_from_dict, dataset_to_dict
 from pytest_backdoor.training_data import check_dataset
 from tests.tiny import bright_model, bright_pixels
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pytest_backdoor.dataset_results import ClassChecked, DatasetResult
 from pytest_backdoor.report import words
-from pytest_backdoor.results import ClassChecked, DatasetResult
 
 SHOWN = 10  # numbers of images, of each class
 NEXT = "look at these images; remove them, or the whole class, and train again; scan the model for the trigger"
