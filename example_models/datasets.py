@@ -50,7 +50,7 @@ def run(recipe: Recipe, folder: Path, into: Path) -> dict[str, object]:
 def table_row(recipe: Recipe, facts: dict[str, object], row: dict) -> tuple[str, str, bool]:
     """A line of the table, whether the model counts as clean, backdoored or neither, and whether it was accused.
 
-    p-values and shares are of the least suspicious poisoned class by the median, or of the most suspicious clean one.
+    Of poisoned data the p-value is the median of the poisoned classes, of clean data the smallest of all.
     """
     result, labels = dataset_from_dict(row["result"]), np.array(row["labels"])
     poisoned = np.isin(np.arange(len(labels)), row["poisoned"])
