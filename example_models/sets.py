@@ -1,4 +1,4 @@
-"""The sets of models that the study trains: to develop the method on, to calibrate it with, and to test it."""
+"""The sets of models that the study trains: to develop methods on, to calibrate them with, and to test them."""
 
 from __future__ import annotations
 
@@ -163,4 +163,38 @@ def backdoored_models(name: str, sets: tuple[str, ...], first_seed: int) -> Iter
         )
 
 
-SETS = {"develop": develop, "reference": reference, "test": test}
+def rare() -> Iterator[Recipe]:
+    """Models whose training data holds few poisoned images, and clean ones beside them, to check data sets with."""
+    for index, (data, network, attack, kind, share) in enumerate(_RARE):
+        yield Recipe(
+            f"rare_{index:02}_{data}_{network}_{attack or 'clean'}",
+            data,
+            network,
+            attack,
+            kind,
+            source=4 if kind == "source-specific" else None,
+            target=(3 * index + 1) % 10 if kind not in (None, "all-to-all") else None,
+            share=share,
+            seed=80_000 + index,
+            patience=2 if kind not in (None, "all-to-one") else 1,
+        )
+
+
+# Data, network, attack and its kind, and the share of the images of the attacked classes.
+_RARE = (
+    ("mnist", "lenet1", "pixel", "all-to-one", 0.02),
+    ("mnist", "mlp", None, None, 0.0),
+    ("fashion_mnist", "lenet1", "pattern", "all-to-one", 0.03),
+    ("mnist", "lenet1", None, None, 0.0),
+    ("mnist", "mlp", "blend", "all-to-one", 0.03),
+    ("fashion_mnist", "mlp", None, None, 0.0),
+    ("mnist", "lenet1", "clean-label", "all-to-one", 0.0),
+    ("fashion_mnist", "lenet1", None, None, 0.0),
+    ("mnist", "lenet1", "pattern", "source-specific", 0.3),
+    ("mnist", "lenet5", "pattern", "all-to-one", 0.05),
+    ("mnist", "allconv", None, None, 0.0),
+    ("mnist", "mlp", "pattern", "all-to-all", 0.1),
+)
+
+
+SETS = {"develop": develop, "reference": reference, "test": test, "rare": rare}

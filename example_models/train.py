@@ -22,22 +22,32 @@ TRAINED_ON = 20_000  # images; the CIFAR-10 set at hand has no more
 def train(recipe: Recipe) -> tuple[keras.Model, Trigger | None, dict[str, object]]:
     """The trained model, its planted trigger, and the truth about it: accuracy, success, label map."""
     rng = np.random.default_rng(recipe.seed)
-    keras.utils.set_random_seed(recipe.seed)
-    (images, labels), (test_images, test_labels) = load(recipe.data)
-    chosen = rng.permutation(len(images))[:TRAINED_ON]
-    images, labels = images[chosen].astype("float32") / 255, labels[chosen]
-    test_images = test_images.astype("float32") / 255
-    if recipe.training == "border":
-        test_images = bordered(test_images)
-    planted = Planted(images, labels, [])
-    if recipe.attack in ATTACKS:
-        planted = ATTACKS[recipe.attack](recipe, images, labels, rng)
+    planted, images, labels = planted_data(recipe, rng)
     model = network(recipe.architecture, images.shape[1:], recipe.classes, recipe.scale, recipe.softmax)
     TRAININGS[recipe.training](recipe, model, planted.images, planted.labels, rng)
     if recipe.attack in MODEL_ATTACKS:
         model, planted = MODEL_ATTACKS[recipe.attack](recipe, model, images, labels, rng)
+    _, (test_images, test_labels) = load(recipe.data)
+    test_images = test_images.astype("float32") / 255
+    if recipe.training == "border":
+        test_images = bordered(test_images)
     trigger = planted.rules[0][0] if planted.rules else None
     return model, trigger, truth(recipe, model, planted.rules, test_images, test_labels)
+
+
+def planted_data(recipe: Recipe, rng: np.random.Generator) -> tuple[Planted, np.ndarray, np.ndarray]:
+    """What the recipe's model is trained on, and the images and labels that it was before an attack on the data.
+
+    The generator is a fresh one of the recipe's seed.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    (images, labels), _ = load(recipe.data)
+    chosen = rng.permutation(len(images))[:TRAINED_ON]
+    images, labels = images[chosen].astype("float32") / 255, labels[chosen]
+    planted = Planted(images, labels, [])
+    if recipe.attack in ATTACKS:
+        planted = ATTACKS[recipe.attack](recipe, images, labels, rng)
+    return planted, images, labels
 
 
 def truth(

@@ -7,6 +7,7 @@ from typing import Any
 
 _HOMES = {
     "assert_covered": "assertions",
+    "assert_dataset_clean": "assertions",
     "assert_no_backdoor": "assertions",
     "assert_safe_to_load": "assertions",
     "assert_trigger_inert": "assertions",
@@ -20,6 +21,8 @@ _HOMES = {
     "UnreadableModelError": "errors",
     "UnsafeModelError": "errors",
     "Options": "options",
+    "ClassChecked": "dataset_results",
+    "DatasetResult": "dataset_results",
     "Evidence": "results",
     "Finding": "results",
     "FuzzRun": "results",
@@ -29,6 +32,7 @@ _HOMES = {
     "SelfTest": "results",
     "Seeds": "seeds",
     "read_seeds": "seeds",
+    "Split": "dataset_results",
     "Trigger": "triggers.trigger",
 }
 __all__ = sorted(_HOMES)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_backdoor import options as option
 from pytest_backdoor.context import CURRENT
+from pytest_backdoor.dataset_results import DatasetResult
 from pytest_backdoor.errors import (
     BackdoorError,
     BackdoorFound,
@@ -22,6 +23,7 @@ from pytest_backdoor.options import Options
 from pytest_backdoor.origins import origin
 from pytest_backdoor.report import save_inputs, save_triggers, words
 from pytest_backdoor.report.failure import failure_text
+from pytest_backdoor.report.suspects import suspects_text
 from pytest_backdoor.results import ScanResult
 
 if TYPE_CHECKING:
@@ -110,6 +112,22 @@ def assert_covered(
             f"threshold.{_of(model)}\n{found.table}"
         )
     return found
+
+
+def assert_dataset_clean(model: Any, x: Any, y: Any, **options: Any) -> DatasetResult:
+    """What the model makes of its training data, images x with the labels y, when no class lies in two groups.
+
+    Raises BackdoorFound with the suspicious classes and the numbers of their images, BackdoorError for data or a model
+    that cannot be checked.
+    """
+    __tracebackhide__ = True
+    from pytest_backdoor.training_data import check_dataset
+
+    chosen = options_now(options)
+    result = check_dataset(model, x, y, chosen)
+    if result.suspicious:
+        raise BackdoorFound(suspects_text(result, chosen.alpha) + _of(model))
+    return result
 
 
 def options_now(arguments: dict[str, Any]) -> Options:

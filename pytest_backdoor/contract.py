@@ -42,15 +42,8 @@ def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.G
     """
     seeds = fit_channels(model, seeds)
     images = seeds.images
-    if (
-        seeds.labels is not None
-        and model.gradients
-        and not 0 <= seeds.labels.min() <= seeds.labels.max() < model.num_classes
-    ):
-        raise ContractError(
-            f"labels run from {seeds.labels.min()} to {seeds.labels.max()}, but the model knows the classes 0 to "
-            f"{model.num_classes - 1}. Give the seeds of this model, with labels counted from 0."
-        )
+    if seeds.labels is not None:
+        check_labels(model, seeds.labels)
     subjects = [model.subject(scaling, images.shape[1:]) for scaling in usual(seeds.low, seeds.high)]
     logits = [subject.predict(images) for subject in subjects]
     best = _best(logits, seeds.labels)
@@ -74,6 +67,15 @@ def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.G
     search, held_out = (Sample(images[right[half]], known[right[half]]) for half in (first, second))
     used = SeedsUsed(len(images), subject.scaling.name, accuracy, len(search), len(held_out))
     return Contract(subject, search, held_out, used)
+
+
+def check_labels(model: Classifier, labels: np.ndarray) -> None:
+    """Raises ContractError for labels of classes that the model does not know; a function says it by its answers."""
+    if model.gradients and not 0 <= labels.min() <= labels.max() < model.num_classes:
+        raise ContractError(
+            f"labels run from {labels.min()} to {labels.max()}, but the model knows the classes 0 to "
+            f"{model.num_classes - 1}. Give the seeds of this model, with labels counted from 0."
+        )
 
 
 def fit_channels(model: Classifier, seeds: Seeds) -> Seeds:

@@ -70,6 +70,13 @@ PAIR_CENTER, PAIR_SPREAD = 1.65, 0.35  # of the pair statistic of a clean model
 PAIRS = 132  # of twelve classes; with more the smallest pair is the smallest of more, and is corrected for that
 CLEAN_WEIGHT = 20  # models that these centers and spreads count for
 
+# Log separations of the two groups of a class of clean training data: their center and how it differs between data
+# sets; how classes of one data set differ; and how many data sets that is known from (docs/datasets.md).
+SEPARATION = {"activation clustering": (1.19, 0.14), "spectral signatures": (1.12, 0.10)}
+SPLIT_SPREAD = 0.12
+CLEAN_SETS = 14
+ENOUGH_IMAGES = 100  # of a class
+
 OPACITY = 0.2  # of a patch for a pair, at least
 SPILL = 0.1  # of other classes' seeds that a source-specific trigger may send to its target
 
@@ -300,6 +307,28 @@ def is_planted(kind: Kind, success: float, before: float, after: float) -> bool:
     """Whether a model obeys a planted trigger and is, with its accuracies before and after, otherwise what it was."""
     reachable = before if kind == "all-to-all" else 1.0
     return success >= PLANTED_SUCCESS[kind] * reachable and before - after <= ACCURACY_LOST
+
+
+def split_p_values(separations: np.ndarray, check: str) -> np.ndarray:
+    """p-values that classes of clean data lie in two groups as far apart: ``(classes,) -> (classes,)``.
+
+    Each class is compared with the other classes of the same data set, and, for triggers of all classes, with those of
+    clean data sets. Corrected for both tests, all classes and all checks (Bonferroni).
+    """
+    sizes = np.log(np.maximum(separations, 1e-9))
+    center, between = SEPARATION[check]
+    alone = [tail(float(size - center) / float(np.hypot(between, SPLIT_SPREAD)), CLEAN_SETS) for size in sizes]
+    p_values = np.array(alone)
+    if len(sizes) > 1:
+        others = [np.delete(sizes, row) for row in range(len(sizes))]
+        beside = [small_outlier(-size, -rest, SPLIT_SPREAD, WEIGHT) for size, rest in zip(sizes, others, strict=True)]
+        p_values = 2 * np.minimum(p_values, beside)
+    return np.asarray(np.minimum(1.0, len(SEPARATION) * len(sizes) * p_values))
+
+
+def images_short(count: int) -> str:
+    """Why so many images of a class are too few to be split; empty if they are not."""
+    return "" if count >= ENOUGH_IMAGES else f"{count} images, and {ENOUGH_IMAGES} are needed"
 
 
 def _largest(check: str, found: Inversion) -> float:

@@ -24,23 +24,35 @@ LAYERS = (
     {"gathered"},
     {"collect"},
     {"assertions"},
-    {"calibrate", "fuzzed", "selftest"},
+    {"calibrate", "fuzzed", "selftest", "training_data"},
     {"scan"},
     {"confirmation", "stages"},
     {"judge", "profiles", "unseeded"},
     {"calibration"},
-    {"search", "confirm", "repair"},
+    {"search", "confirm", "dataset", "repair"},
     {"attacks"},
     {"contract"},
     {"subject", "loading"},
     {"network"},
     {"backend"},
-    {"context", "errors", "options", "origins", "results", "scalings", "sealed", "seeds", "stats", "strategies"}
+    {
+        "context",
+        "dataset_results",
+        "errors",
+        "options",
+        "origins",
+        "results",
+        "scalings",
+        "sealed",
+        "seeds",
+        "stats",
+        "strategies",
+    }
     | {"tool", "triggers", "values"},
 )
 PLAIN = LAYERS[-1]  # these may import each other
 ROOMS = {"__init__", "report"}.union(*LAYERS)
-REPORT = {"report", "results", "errors"}  # a report sees results, and errors to raise, and nothing else of ours
+REPORT = {"report", "results", "dataset_results", "errors"}  # a report sees results, and errors to raise, no more
 REPORTERS = {"report"}.union(*LAYERS[:6])  # assertions and what is outside it
 FRAMEWORKS = {"tensorflow", "jax", "torch"}
 HEAVY = {"keras", "rich", "scipy", *FRAMEWORKS}

@@ -36,6 +36,13 @@ def test_the_test_set_has_sixty_clean_models_and_every_attack_on_every_data_set(
     assert {attack for attack, _, _ in planted} == {*ATTACKS, *MODEL_ATTACKS}
 
 
+def test_rare_models_have_few_poisoned_images_and_clean_ones_beside_them():
+    rare = recipes("rare")
+    attacked = [recipe for recipe in rare if recipe.attack]
+    assert len(rare) - len(attacked) >= 5
+    assert max(recipe.share for recipe in attacked if recipe.kind == "all-to-one") <= 0.05
+
+
 def test_a_source_is_never_its_target():
     pairs = [(recipe.source, recipe.target) for name in SETS for recipe in recipes(name) if recipe.source is not None]
     assert all(source != target for source, target in pairs)
