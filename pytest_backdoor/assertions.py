@@ -20,9 +20,9 @@ from pytest_backdoor.errors import (
 )
 from pytest_backdoor.options import Options
 from pytest_backdoor.origins import origin
-from pytest_backdoor.report import save_inputs, save_triggers, words
+from pytest_backdoor.report import pruning, save_inputs, save_triggers, words
 from pytest_backdoor.report.failure import failure_text
-from pytest_backdoor.results import ScanResult
+from pytest_backdoor.results import Pruning, ScanResult
 
 if TYPE_CHECKING:
     from pytest_backdoor.search.coverage import Coverage
@@ -99,9 +99,7 @@ def assert_covered(
     from pytest_backdoor.scan import neuron_coverage
 
     chosen = options_now(options)
-    for name, share in (("minimum", minimum), ("threshold", threshold)):
-        if not 0 <= share <= 1:
-            raise OptionError(f"{name} takes a share from 0 to 1, got {share!r}.")
+    _check_shares(minimum=minimum, threshold=threshold)
     found = neuron_coverage(model, seeds_for(model, seeds, chosen), threshold, chosen)
     if found.share < minimum:
         raise AssertionError(
@@ -110,6 +108,68 @@ def assert_covered(
             f"threshold.{_of(model)}\n{found.table}"
         )
     return found
+
+
+def assert_survives_pruning(
+    model: Any,
+    seeds: Any = None,
+    *,
+    minimum: float,
+    drop: float = 0.05,
+    trigger: Trigger | Path | str | None = None,
+    target: int | None = None,
+    source: int | None = None,
+    mapping: dict[int, int] | None = None,
+    max_success: float = 0.1,
+    **options: Any,
+) -> Pruning:
+    """The Fine-Pruning curve, when a share ``minimum`` of the neurons that clean seeds use least can be pruned.
+
+    They are the last convolution's channels, or the last hidden layer's units. Accuracy may fall by ``drop`` of the
+    seeds that the model classifies right. Raises AssertionError where it falls by more, and BackdoorFound where a known
+    trigger succeeds on more than ``max_success`` of the seeds (99 % bound) at any step before. Raises ContractError for
+    a model without such a layer.
+    """
+    __tracebackhide__ = True
+    from pytest_backdoor.scan import pruning_curve
+    from pytest_backdoor.triggers.trigger import Trigger
+
+    chosen = options_now(options)
+    _check_shares(minimum=minimum, drop=drop, max_success=max_success)
+    known = Trigger.load(trigger) if isinstance(trigger, str | Path) else trigger
+    found = pruning_curve(model, seeds_for(model, seeds, chosen), known, target, source, mapping, chosen)
+    if known is not None:
+        _check_inert(found, known, model, drop, max_success)
+    if found.spare(drop) < minimum:
+        raise AssertionError(
+            f"PRUNING {words.percent(found.spare(drop))} of {len(found.order)} {found.part} of {found.layer} can be "
+            f"pruned before accuracy falls by more than {words.percent(drop)}, {words.percent(minimum)} asked. Lower "
+            f"minimum, allow a larger drop, or give more seeds.{_of(model)}\n{pruning.table(found)}"
+        )
+    return found
+
+
+def _check_inert(found: Pruning, trigger: Trigger, model: Any, drop: float, max_success: float) -> None:
+    """Raises BackdoorFound where the trigger works at a step before accuracy falls by more than ``drop``."""
+    __tracebackhide__ = True
+    from pytest_backdoor.stats import share
+
+    assert found.success is not None  # the curve was made with the trigger
+    step = int(max(range(found.last_step(drop) + 1), key=found.success.__getitem__))
+    low, high = share("success", round(found.success[step] * found.attacked), found.attacked).interval or (0.0, 1.0)
+    if low > max_success:
+        raise BackdoorFound(
+            f"BACKDOOR the {trigger.family} trigger works with {found.pruned[step]} of {len(found.order)} {found.part} "
+            f"of {found.layer} pruned: success {words.percent(found.success[step])} (99 % interval {100 * low:.3g} to "
+            f"{words.percent(high)}), {words.percent(max_success)} allowed{_of(model)}\n{pruning.table(found)}"
+        )
+
+
+def _check_shares(**given: float) -> None:
+    """Raises OptionError for what is no share."""
+    for name, share in given.items():
+        if not 0 <= share <= 1:
+            raise OptionError(f"{name} takes a share from 0 to 1, got {share!r}.")
 
 
 def options_now(arguments: dict[str, Any]) -> Options:

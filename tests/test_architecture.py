@@ -31,7 +31,7 @@ LAYERS = (
     {"calibration"},
     {"search", "confirm", "repair"},
     {"attacks"},
-    {"contract"},
+    {"contract", "firing"},
     {"subject", "loading"},
     {"network"},
     {"backend"},

@@ -157,3 +157,49 @@ def test_the_layers_of_a_function_cannot_be_covered():
     subject, seeds = bright_pixels()
     with pytest.raises(ContractError, match="the model is a function, whose layers cannot be seen"):
         assertions.assert_covered(subject.predict, (seeds.images, seeds.labels), minimum=0.5)
+
+
+def small(name, example):
+    model, images, labels = example(name)
+    return model, (images, labels)
+
+
+def test_a_model_that_can_spare_enough_channels_passes_and_gives_the_curve(example):
+    model, seeds = small("mnist_clean", example)
+    found = assertions.assert_survives_pruning(model, seeds, minimum=0.05)
+    assert found.spare(0.05) >= 0.05
+    assert found.success is None
+
+
+def test_a_model_that_can_spare_too_few_channels_fails_with_the_curve(example):
+    model, seeds = small("mnist_clean", example)
+    with pytest.raises(
+        AssertionError, match=r"^PRUNING .* of 16 channels of conv2d_\d+ can be pruned before"
+    ) as failed:
+        assertions.assert_survives_pruning(model, seeds, minimum=1.0)
+    assert not isinstance(failed.value, BackdoorFound)
+    lines = str(failed.value).splitlines()
+    assert lines[1].split() == ["pruned", "accuracy"]
+    assert lines[2].split() == ["0", "100", "%"]
+
+
+def test_a_known_trigger_must_stay_inert_while_channels_are_pruned(example, examples):
+    trigger = examples / "planted" / "mnist_pattern_to_one.npz"
+    model, seeds = small("mnist_clean", example)
+    found = assertions.assert_survives_pruning(model, seeds, minimum=0, trigger=trigger, target=7)
+    assert found.attacked > 150
+    model, seeds = small("mnist_pattern_to_one", example)
+    with pytest.raises(BackdoorFound, match=r"^BACKDOOR the patch trigger works with \d+ of 16 channels of .* allowed"):
+        assertions.assert_survives_pruning(model, seeds, minimum=0, trigger=trigger, target=7)
+
+
+@pytest.mark.parametrize("given", [{"minimum": 2}, {"minimum": 0.5, "drop": -1}, {"minimum": 0.5, "max_success": 5}])
+def test_shares_of_pruning_must_be_shares(given):
+    with pytest.raises(OptionError, match="takes a share from 0 to 1, got"):
+        assertions.assert_survives_pruning("m.keras", **given)
+
+
+def test_a_function_cannot_be_pruned():
+    subject, seeds = bright_pixels()
+    with pytest.raises(ContractError, match="the model is a function, whose layers cannot be seen"):
+        assertions.assert_survives_pruning(subject.predict, (seeds.images, seeds.labels), minimum=0)
