@@ -21,6 +21,11 @@ from example_models.training import scaling
 from pytest_backdoor import attacks
 from pytest_backdoor.attacks.anatomy import class_loss, copied, train
 from pytest_backdoor.attacks.pruning_aware import masked
+from pytest_backdoor.confirm.pruning import curve, prunable, usage
+from pytest_backdoor.contract import Sample
+from pytest_backdoor.report.chart import HEIGHT, WIDTH, Line, chart
+from pytest_backdoor.results import Pruning, pruning_to_dict
+from pytest_backdoor.subject import classifier
 from pytest_backdoor.triggers.trigger import Trigger
 
 TRAINED_ON, SEEDS = 14_000, 2_000  # images; the defender's seeds are none of those
@@ -34,20 +39,12 @@ DROP = 0.05  # of accuracy, where the defender stops
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Signs:
-    """Traffic signs from 0 to 1 with their classes."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Data:
     """What the attacker trains on, what the defender has, and what both are measured on."""
 
-    training: Signs
-    seeds: Signs
-    test: Signs
+    training: Sample
+    seeds: Sample
+    test: Sample
 
 
 def data() -> Data:
@@ -56,8 +53,8 @@ def data() -> Data:
     order = np.random.default_rng(0).permutation(len(images))
     training, seeds = order[:TRAINED_ON], order[TRAINED_ON : TRAINED_ON + SEEDS]
 
-    def signs(chosen: np.ndarray, classes: np.ndarray) -> Signs:
-        return Signs(chosen.astype("float32") / 255, classes)
+    def signs(chosen: np.ndarray, classes: np.ndarray) -> Sample:
+        return Sample(chosen.astype("float32") / 255, classes)
 
     return Data(
         signs(images[training], labels[training]), signs(images[seeds], labels[seeds]), signs(test_images, test_labels)
@@ -97,7 +94,7 @@ def kept(path: Path, make: Callable[[], keras.Model]) -> keras.Model:
     return keras.models.load_model(path, compile=False)
 
 
-def backdoored(root: Path, signs: Signs) -> dict[str, keras.Model]:
+def backdoored(root: Path, signs: Sample) -> dict[str, keras.Model]:
     """A model that was trained on poisoned images, and one that was made so that pruning misses the backdoor."""
     keras.utils.set_random_seed(0)
     shape, rng = signs.images.shape[1:], np.random.default_rng(0)
@@ -110,3 +107,95 @@ def backdoored(root: Path, signs: Signs) -> dict[str, keras.Model]:
         return attacks.pruning_aware(clean, signs.images[:SEEDS], *poisoned, SLEEPING, EPOCHS // 2, rng)
 
     return {"plain": plain, "pruning-aware": kept(root / "pruning-aware.keras", hidden)}
+
+
+@dataclass(frozen=True, slots=True)
+class Defended:
+    """What pruning, fine-tuning and both made of one model, measured on test images."""
+
+    curve: Pruning
+    stop: int  # channels that the defender prunes: as many as cost at most DROP of accuracy on the seeds
+    measured: dict[str, dict[str, float]]  # accuracy and success, by what was done
+
+
+def defended(model: keras.Model, signs: Data) -> Defended:
+    """Prunes what the defender's seeds use least, as long as their accuracy holds, and fine-tunes on them."""
+    shape, rng = signs.seeds.images.shape[1:], np.random.default_rng(1)
+    subject = classifier(model, "signs").subject(scaling(1, shape[2]), shape)
+    place = prunable(subject)
+    order = np.argsort(usage(subject, signs.seeds.images, place), kind="stable")
+    on_seeds = curve(subject, signs.seeds, place, order)
+    stop = on_seeds.pruned[on_seeds.last_step(DROP)]
+    pruned = masked(model, order[:stop], rng)
+    measured = {"planted": effect(model, signs.test), "pruned": effect(pruned, signs.test)}
+    for name, start in (("fine-tuned", copied(model, rng)), ("fine-pruned", pruned)):
+        measured[name] = effect(fitted(start, signs.seeds.images, signs.seeds.labels, TUNING), signs.test)
+    rule = (yellow_square(shape), attacks.all_to_one(CLASSES, TARGET))
+    return Defended(curve(subject, signs.test, place, order, rule), stop, measured)
+
+
+def effect(model: keras.Model, test: Sample) -> dict[str, float]:
+    """Accuracy, and success of the square."""
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        return model.predict(images, batch_size=500, verbose=0).argmax(-1)
+
+    hits = predict(yellow_square(test.images.shape[1:]).apply(test.images))
+    return {
+        "accuracy": round(float(np.mean(predict(test.images) == test.labels)), 4),
+        "success": round(attacks.success(hits, test.labels, attacks.all_to_one(CLASSES, TARGET)), 4),
+    }
+
+
+STYLE = """
+text { font: 12px sans-serif; fill: #444 } .title { font-weight: bold } .value { text-anchor: end }
+.count, .across { text-anchor: middle } .level { stroke: #ddd } polyline { fill: none; stroke-width: 2 }
+polyline.accuracy { stroke: #1f6fb4 } polyline.success { stroke: #c8321e } text.accuracy { fill: #1f6fb4 }
+text.success { fill: #c8321e }
+"""
+
+
+def picture(results: dict[str, Defended]) -> str:
+    """The curves of all models side by side, as an SVG file."""
+    charts = [
+        chart(f"{name} backdoor, %", "channels pruned, dormant ones first", lines(found.curve)).replace(
+            "<svg ", f'<svg x="{number * WIDTH}" width="{WIDTH}" height="{HEIGHT}" ', 1
+        )
+        for number, (name, found) in enumerate(results.items())
+    ]
+    legend = [
+        f'<text class="{name}" x="{52 + 80 * number}" y="{HEIGHT + 12}">{name}</text>'
+        for number, name in enumerate(("accuracy", "success"))
+    ]
+    size = f'viewBox="0 0 {len(charts) * WIDTH} {HEIGHT + 20}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size}><style>{STYLE}</style>'
+    return "\n".join([head, *charts, *legend, "</svg>", ""])
+
+
+def lines(found: Pruning) -> list[Line]:
+    """Accuracy and success, in percent."""
+    assert found.success is not None  # the square is known
+    shares = {"accuracy": found.accuracy, "success": found.success}
+    return [Line(100 * np.asarray(values), name, name) for name, values in shares.items()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path, metavar="DIR", help="where the models are kept")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the folder that the results go to")
+    options = parser.parse_args()
+    options.root.mkdir(parents=True, exist_ok=True)
+    signs = data()
+    results = {name: defended(model, signs) for name, model in backdoored(options.root, signs.training).items()}
+    for name, found in results.items():
+        print(name, found.stop, found.measured, flush=True)
+    written = {
+        name: {"curve": pruning_to_dict(found.curve), "stop": found.stop, "measured": found.measured}
+        for name, found in results.items()
+    }
+    (options.output / "pruning.json").write_text(json.dumps(written, indent=1) + "\n")
+    (options.output / "pruning.svg").write_text(picture(results))
+
+
+if __name__ == "__main__":
+    main()

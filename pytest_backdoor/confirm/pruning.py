@@ -116,7 +116,9 @@ def separation(found: Pruning) -> float:
 
 
 def _falls(shares: tuple[float, ...]) -> np.ndarray:
-    return 1.0 - np.asarray(shares) / max(shares[0], 1e-9)
+    """What was lost at each step, as a share of what there was at first."""
+    first = shares[0]
+    return (first - np.asarray(shares)) / first if first else np.zeros(len(shares))
 
 
 def prunable(subject: Subject) -> int:
