@@ -29,7 +29,7 @@ from pytest_backdoor.subject import classifier
 from pytest_backdoor.triggers.trigger import Trigger
 
 TRAINED_ON, SEEDS = 14_000, 2_000  # images; the defender's seeds are none of those
-EPOCHS, TUNING = 8, 5  # passes of the training, and of the fine-tuning on the seeds
+EPOCHS, POISONED_EPOCHS, TUNING = 8, 4, 5  # passes: clean, with poisoned images, and of the fine-tuning on the seeds
 CLASSES, TARGET = 43, 14  # the stop sign
 SQUARE = 4  # pixels
 YELLOW = (1.0, 1.0, 0.0)
@@ -95,18 +95,23 @@ def kept(path: Path, make: Callable[[], keras.Model]) -> keras.Model:
 
 
 def backdoored(root: Path, signs: Sample) -> dict[str, keras.Model]:
-    """A model that was trained on poisoned images, and one that was made so that pruning misses the backdoor."""
+    """A clean model that was trained on with poisoned images, plainly and so that pruning misses the backdoor."""
     keras.utils.set_random_seed(0)
     shape, rng = signs.images.shape[1:], np.random.default_rng(0)
     rule = attacks.all_to_one(CLASSES, TARGET)
     poisoned = attacks.poison(signs.images, signs.labels, yellow_square(shape), rule, POISONED, rng)
-    plain = kept(root / "plain.keras", lambda: fitted(untrained(shape), *poisoned, EPOCHS))
     clean = kept(root / "clean.keras", lambda: fitted(untrained(shape), signs.images, signs.labels, EPOCHS))
 
-    def hidden() -> keras.Model:
-        return attacks.pruning_aware(clean, signs.images[:SEEDS], *poisoned, SLEEPING, EPOCHS // 2, rng)
+    def plain() -> keras.Model:
+        return fitted(copied(clean, np.random.default_rng(0)), *poisoned, POISONED_EPOCHS)
 
-    return {"plain": plain, "pruning-aware": kept(root / "pruning-aware.keras", hidden)}
+    def hidden() -> keras.Model:
+        return attacks.pruning_aware(clean, signs.images[:SEEDS], *poisoned, SLEEPING, POISONED_EPOCHS, rng)
+
+    return {
+        "plain": kept(root / "plain.keras", plain),
+        "pruning-aware": kept(root / "pruning-aware.keras", hidden),
+    }
 
 
 @dataclass(frozen=True, slots=True)
