@@ -59,21 +59,15 @@ def assert_trigger_inert(
     """
     __tracebackhide__ = True
     from pytest_backdoor.scan import trigger_success
-    from pytest_backdoor.triggers.trigger import Trigger
 
     chosen = options_now(options)
-    known = trigger if isinstance(trigger, Trigger) else Trigger.load(trigger)
+    known, name = _known(trigger)
     success = trigger_success(
         model, known, seeds_for(model, seeds, chosen), target=target, source=source, mapping=mapping, options=chosen
     )
-    estimate, low, high = success
-    name = trigger if isinstance(trigger, str | Path) else f"the {known.family} trigger"
-    measured = f"{words.percent(estimate)} (99 % interval {100 * low:.3g} to {words.percent(high)})"
-    allowed = f"{words.percent(max_success)} allowed"
-    if low > max_success:
-        raise BackdoorFound(f"BACKDOOR {name} works: success {measured}, {allowed}{_of(model)}")
-    if estimate > max_success:
-        _inconclusive(f"INCONCLUSIVE {name}: success {measured}, {allowed}; give more seeds{_of(model)}", chosen)
+    doubt = _alive(name, success, max_success, _of(model))
+    if doubt is not None:
+        _inconclusive(doubt, chosen)
 
 
 def assert_safe_to_load(path: Path | str) -> None:
@@ -126,43 +120,62 @@ def assert_survives_pruning(
     """The Fine-Pruning curve, when a share ``minimum`` of the neurons that clean seeds use least can be pruned.
 
     They are the last convolution's channels, or the last hidden layer's units. Accuracy may fall by ``drop`` of the
-    seeds that the model classifies right. Raises AssertionError where it falls by more, and BackdoorFound where a known
-    trigger succeeds on more than ``max_success`` of the seeds (99 % bound) at any step before. Raises ContractError for
-    a model without such a layer.
+    seeds that the model classifies right. Raises AssertionError where it falls by more. A known trigger must be inert
+    at every step before, as for assert_trigger_inert. Raises ContractError for a model without such a layer.
     """
     __tracebackhide__ = True
     from pytest_backdoor.scan import pruning_curve
-    from pytest_backdoor.triggers.trigger import Trigger
 
     chosen = options_now(options)
     _check_shares(minimum=minimum, drop=drop, max_success=max_success)
-    known = Trigger.load(trigger) if isinstance(trigger, str | Path) else trigger
+    known, name = (None, "") if trigger is None else _known(trigger)
     found = pruning_curve(model, seeds_for(model, seeds, chosen), known, target, source, mapping, chosen)
-    if known is not None:
-        _check_inert(found, known, model, drop, max_success)
+    about = f"{_of(model)}\n{pruning.table(found)}"
+    doubt = None if known is None else _alive_while_pruned(name, found, drop, max_success, about)
     if found.spare(drop) < minimum:
         raise AssertionError(
             f"PRUNING {words.percent(found.spare(drop))} of {len(found.order)} {found.part} of {found.layer} can be "
             f"pruned before accuracy falls by more than {words.percent(drop)}, {words.percent(minimum)} asked. Lower "
-            f"minimum, allow a larger drop, or give more seeds.{_of(model)}\n{pruning.table(found)}"
+            f"minimum, allow a larger drop, or give more seeds.{about}"
         )
+    if doubt is not None:
+        _inconclusive(doubt, chosen)
     return found
 
 
-def _check_inert(found: Pruning, trigger: Trigger, model: Any, drop: float, max_success: float) -> None:
-    """Raises BackdoorFound where the trigger works at a step before accuracy falls by more than ``drop``."""
+def _known(trigger: Trigger | Path | str) -> tuple[Trigger, str]:
+    """The trigger, loaded if it is a file, and what to call it."""
+    from pytest_backdoor.triggers.trigger import Trigger
+
+    if isinstance(trigger, Trigger):
+        return trigger, f"the {trigger.family} trigger"
+    return Trigger.load(trigger), str(trigger)
+
+
+def _alive(name: str, success: tuple[float, float, float], max_success: float, about: str) -> str | None:
+    """Why it cannot be told whether a trigger is inert, None where it is; raises BackdoorFound where it is not."""
+    __tracebackhide__ = True
+    estimate, low, high = success
+    measured = f"{words.percent(estimate)} (99 % interval {100 * low:.3g} to {words.percent(high)})"
+    allowed = f"{words.percent(max_success)} allowed"
+    if low > max_success:
+        raise BackdoorFound(f"BACKDOOR {name} works: success {measured}, {allowed}{about}")
+    if estimate > max_success:
+        return f"INCONCLUSIVE {name}: success {measured}, {allowed}; give more seeds{about}"
+    return None
+
+
+def _alive_while_pruned(name: str, found: Pruning, drop: float, max_success: float, about: str) -> str | None:
+    """The same at the step where the trigger succeeds most, of those before accuracy falls by more than ``drop``."""
     __tracebackhide__ = True
     from pytest_backdoor.stats import share
 
     assert found.success is not None  # the curve was made with the trigger
-    step = int(max(range(found.last_step(drop) + 1), key=found.success.__getitem__))
-    low, high = share("success", round(found.success[step] * found.attacked), found.attacked).interval or (0.0, 1.0)
-    if low > max_success:
-        raise BackdoorFound(
-            f"BACKDOOR the {trigger.family} trigger works with {found.pruned[step]} of {len(found.order)} {found.part} "
-            f"of {found.layer} pruned: success {words.percent(found.success[step])} (99 % interval {100 * low:.3g} to "
-            f"{words.percent(high)}), {words.percent(max_success)} allowed{_of(model)}\n{pruning.table(found)}"
-        )
+    step = max(range(found.last_step(drop) + 1), key=found.success.__getitem__)
+    evidence = share("success", round(found.success[step] * found.attacked), found.attacked)
+    low, high = evidence.interval or (0.0, 1.0)
+    pruned = f"{name} with {found.pruned[step]} of {len(found.order)} {found.part} of {found.layer} pruned"
+    return _alive(pruned, (evidence.value, low, high), max_success, about)
 
 
 def _check_shares(**given: float) -> None:

@@ -8,7 +8,7 @@ import pytest
 from pytest_backdoor import assertions
 from pytest_backdoor.context import CURRENT, Context
 from pytest_backdoor.errors import BackdoorError, BackdoorFound, ContractError, OptionError, UnsafeModelError
-from pytest_backdoor.results import Finding, ScanResult
+from pytest_backdoor.results import Finding, Pruning, ScanResult
 from tests.tiny import bright_model, bright_pixels
 
 FINDING = Finding("BD301", "patch", "all-to-one", 7, None, None, 0.01, 8, (0.97, 0.93, 0.99), 1e-6)
@@ -189,7 +189,7 @@ def test_a_known_trigger_must_stay_inert_while_channels_are_pruned(example, exam
     found = assertions.assert_survives_pruning(model, seeds, minimum=0, trigger=trigger, target=7)
     assert found.attacked > 150
     model, seeds = small("mnist_pattern_to_one", example)
-    with pytest.raises(BackdoorFound, match=r"^BACKDOOR the patch trigger works with \d+ of 16 channels of .* allowed"):
+    with pytest.raises(BackdoorFound, match=r"^BACKDOOR .*\.npz with \d+ of 16 channels of \w+ pruned works: "):
         assertions.assert_survives_pruning(model, seeds, minimum=0, trigger=trigger, target=7)
 
 
@@ -203,3 +203,16 @@ def test_a_function_cannot_be_pruned():
     subject, seeds = bright_pixels()
     with pytest.raises(ContractError, match="the model is a function, whose layers cannot be seen"):
         assertions.assert_survives_pruning(subject.predict, (seeds.images, seeds.labels), minimum=0)
+
+
+def test_too_few_seeds_to_tell_whether_a_trigger_is_inert_while_channels_are_pruned(monkeypatch, trigger):
+    scan = importlib.import_module("pytest_backdoor.scan")
+    found = Pruning("conv", "channels", (1, 0), (0, 1, 2), (1.0, 1.0, 0.5), (0.0, 0.4, 1.0), 5)
+    monkeypatch.setattr(scan, "pruning_curve", lambda *given: found)
+    with pytest.raises(
+        BackdoorError, match=r"^INCONCLUSIVE the patch trigger with 1 of 2 channels of conv pruned: succ"
+    ):
+        assertions.assert_survives_pruning(abs, [], minimum=0.5, trigger=trigger, target=7)
+    with pytest.raises(AssertionError, match=r"^PRUNING 50 % of 2 channels of conv can be pruned before"):
+        assertions.assert_survives_pruning(abs, [], minimum=0.6, trigger=trigger, target=7)
+    assert assertions.assert_survives_pruning(abs, [], minimum=0.5, trigger=trigger, max_success=0.4, target=7) is found

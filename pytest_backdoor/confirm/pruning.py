@@ -66,8 +66,8 @@ def curve(
     for mask, first in zip(masks, pruned, strict=True):
         mask[order[:first]] = 0.0
     right = answers(subject, _batches(subject, seeds.images), place, masks) == seeds.labels
-    layer = subject.layers[place]
-    found = Pruning(layer.name, str(layer.holds), tuple(order.tolist()), tuple(pruned.tolist()), _shares(right))
+    name, part = subject.layers[place].name, "channels" if subject.layers[place].places else "units"
+    found = Pruning(name, part, tuple(order.tolist()), tuple(pruned.tolist()), _shares(right))
     if rule is None:
         return found
     trigger, mapping = rule
