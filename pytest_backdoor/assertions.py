@@ -21,10 +21,10 @@ from pytest_backdoor.errors import (
 )
 from pytest_backdoor.options import Options
 from pytest_backdoor.origins import origin
-from pytest_backdoor.report import save_inputs, save_triggers, words
+from pytest_backdoor.report import pruning, save_inputs, save_triggers, words
 from pytest_backdoor.report.failure import failure_text
 from pytest_backdoor.report.suspects import suspects_text
-from pytest_backdoor.results import ScanResult
+from pytest_backdoor.results import Pruning, ScanResult
 
 if TYPE_CHECKING:
     from pytest_backdoor.search.coverage import Coverage
@@ -61,21 +61,15 @@ def assert_trigger_inert(
     """
     __tracebackhide__ = True
     from pytest_backdoor.scan import trigger_success
-    from pytest_backdoor.triggers.trigger import Trigger
 
     chosen = options_now(options)
-    known = trigger if isinstance(trigger, Trigger) else Trigger.load(trigger)
+    known, name = _known(trigger)
     success = trigger_success(
         model, known, seeds_for(model, seeds, chosen), target=target, source=source, mapping=mapping, options=chosen
     )
-    estimate, low, high = success
-    name = trigger if isinstance(trigger, str | Path) else f"the {known.family} trigger"
-    measured = f"{words.percent(estimate)} (99 % interval {100 * low:.3g} to {words.percent(high)})"
-    allowed = f"{words.percent(max_success)} allowed"
-    if low > max_success:
-        raise BackdoorFound(f"BACKDOOR {name} works: success {measured}, {allowed}{_of(model)}")
-    if estimate > max_success:
-        _inconclusive(f"INCONCLUSIVE {name}: success {measured}, {allowed}; give more seeds{_of(model)}", chosen)
+    doubt = _alive(name, success, max_success, _of(model))
+    if doubt is not None:
+        _inconclusive(doubt, chosen)
 
 
 def assert_safe_to_load(path: Path | str) -> None:
@@ -101,9 +95,7 @@ def assert_covered(
     from pytest_backdoor.scan import neuron_coverage
 
     chosen = options_now(options)
-    for name, share in (("minimum", minimum), ("threshold", threshold)):
-        if not 0 <= share <= 1:
-            raise OptionError(f"{name} takes a share from 0 to 1, got {share!r}.")
+    _check_shares(minimum=minimum, threshold=threshold)
     found = neuron_coverage(model, seeds_for(model, seeds, chosen), threshold, chosen)
     if found.share < minimum:
         raise AssertionError(
@@ -128,6 +120,87 @@ def assert_dataset_clean(model: Any, x: Any, y: Any, **options: Any) -> DatasetR
     if result.suspicious:
         raise BackdoorFound(suspects_text(result, chosen.alpha) + _of(model))
     return result
+
+
+def assert_survives_pruning(
+    model: Any,
+    seeds: Any = None,
+    *,
+    minimum: float,
+    drop: float = 0.05,
+    trigger: Trigger | Path | str | None = None,
+    target: int | None = None,
+    source: int | None = None,
+    mapping: dict[int, int] | None = None,
+    max_success: float = 0.1,
+    **options: Any,
+) -> Pruning:
+    """The Fine-Pruning curve, when a share ``minimum`` of the neurons that clean seeds use least can be pruned.
+
+    They are the last convolution's channels, or the last hidden layer's units. Accuracy may fall by ``drop`` of the
+    seeds that the model classifies right. Raises AssertionError where it falls by more. A known trigger must be inert
+    at every step before, as for assert_trigger_inert. Raises ContractError for a model without such a layer.
+    """
+    __tracebackhide__ = True
+    from pytest_backdoor.scan import pruning_curve
+
+    chosen = options_now(options)
+    _check_shares(minimum=minimum, drop=drop, max_success=max_success)
+    known, name = (None, "") if trigger is None else _known(trigger)
+    found = pruning_curve(model, seeds_for(model, seeds, chosen), known, target, source, mapping, chosen)
+    about = f"{_of(model)}\n{pruning.table(found)}"
+    doubt = None if known is None else _alive_while_pruned(name, found, drop, max_success, about)
+    if found.spare(drop) < minimum:
+        raise AssertionError(
+            f"PRUNING {words.percent(found.spare(drop))} of {len(found.order)} {found.part} of {found.layer} can be "
+            f"pruned before accuracy falls by more than {words.percent(drop)}, {words.percent(minimum)} asked. Lower "
+            f"minimum, allow a larger drop, or give more seeds.{about}"
+        )
+    if doubt is not None:
+        _inconclusive(doubt, chosen)
+    return found
+
+
+def _known(trigger: Trigger | Path | str) -> tuple[Trigger, str]:
+    """The trigger, loaded if it is a file, and what to call it."""
+    from pytest_backdoor.triggers.trigger import Trigger
+
+    if isinstance(trigger, Trigger):
+        return trigger, f"the {trigger.family} trigger"
+    return Trigger.load(trigger), str(trigger)
+
+
+def _alive(name: str, success: tuple[float, float, float], max_success: float, about: str) -> str | None:
+    """Why it cannot be told whether a trigger is inert, None where it is; raises BackdoorFound where it is not."""
+    __tracebackhide__ = True
+    estimate, low, high = success
+    measured = f"{words.percent(estimate)} (99 % interval {100 * low:.3g} to {words.percent(high)})"
+    allowed = f"{words.percent(max_success)} allowed"
+    if low > max_success:
+        raise BackdoorFound(f"BACKDOOR {name} works: success {measured}, {allowed}{about}")
+    if estimate > max_success:
+        return f"INCONCLUSIVE {name}: success {measured}, {allowed}; give more seeds{about}"
+    return None
+
+
+def _alive_while_pruned(name: str, found: Pruning, drop: float, max_success: float, about: str) -> str | None:
+    """The same at the step where the trigger succeeds most, of those before accuracy falls by more than ``drop``."""
+    __tracebackhide__ = True
+    from pytest_backdoor.stats import share
+
+    assert found.success is not None  # the curve was made with the trigger
+    step = max(range(found.last_step(drop) + 1), key=found.success.__getitem__)
+    evidence = share("success", round(found.success[step] * found.attacked), found.attacked)
+    low, high = evidence.interval or (0.0, 1.0)
+    pruned = f"{name} with {found.pruned[step]} of {len(found.order)} {found.part} of {found.layer} pruned"
+    return _alive(pruned, (evidence.value, low, high), max_success, about)
+
+
+def _check_shares(**given: float) -> None:
+    """Raises OptionError for what is no share."""
+    for name, share in given.items():
+        if not 0 <= share <= 1:
+            raise OptionError(f"{name} takes a share from 0 to 1, got {share!r}.")
 
 
 def options_now(arguments: dict[str, Any]) -> Options:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import count
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -13,6 +14,9 @@ from keras import ops
 # Layers that change nothing when a model is used, where they keep the shape.
 PASSIVE = ("Dropout", "GaussianNoise", "Identity", "Flatten", "Reshape", "ActivityRegularization")
 SCALING = ("Rescaling", "Normalization")  # layers before the first neuron
+# Layers that take each channel by itself, so that a channel is still the same one behind them.
+CHANNELWISE = ("BatchNormalization", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Add", "SpatialDropout2D")
+Part = Literal["channels", "units"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,9 @@ class Layer:
     name: str
     weights: tuple[float, ...]
     places: bool  # whether each neuron answers at many places of the image
+    # What of a hidden layer others read here, behind norm, activation and sum: a convolution's channels, a dense
+    # layer's units; None where neither.
+    holds: Part | None = None
 
 
 def output_activation(model: keras.Model) -> str:
@@ -72,17 +79,20 @@ def with_logits(model: keras.Model) -> keras.Model:
 
 def layer_outputs(model: keras.Model, shape: tuple[int, ...]) -> int:
     """How many values all layers together make of one input of that shape."""
-    made = [tensor for _, output in _symbolic(model, shape) for tensor in keras.tree.flatten(output)]
+    made = [tensor for use in _symbolic(model, shape) for tensor in keras.tree.flatten(use.made)]
     return sum(int(np.prod(tensor.shape[1:])) for tensor in made)
 
 
 def neuron_layers(model: keras.Model, shape: tuple[int, ...]) -> tuple[Layer, ...]:
     """The layers of a network that have neurons, for an input of that shape."""
-    return tuple(
-        Layer(layer.name, tuple(_incoming(layer, output.shape[-1])), len(output.shape) > 2)
-        for layer, output in _symbolic(model, shape)
-        if _has_neurons(layer)
-    )
+    uses = _symbolic(model, shape)
+    held = _held(uses)
+    return tuple(_layer(use, held.get(number)) for number, use in enumerate(uses) if _has_neurons(use.layer))
+
+
+def _layer(use: Use, held: Part | None) -> Layer:
+    shape = use.made.shape
+    return Layer(use.layer.name, tuple(_incoming(use.layer, shape[-1])), len(shape) > 2, held)
 
 
 def with_activations(model: keras.Model, images: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -98,26 +108,69 @@ def with_activations(model: keras.Model, images: Any) -> tuple[Any, tuple[Any, .
     return _walk(model, images, call), tuple(outputs)
 
 
+def with_output(model: keras.Model, images: Any, place: int, output: Any) -> Any:
+    """The network's logits when, of the layers that have neurons, the one at that place puts out ``output`` instead."""
+    places = count()
+
+    def call(layer: Any, *given: Any, **named: Any) -> Any:
+        if _has_neurons(layer) and next(places) == place:
+            return output
+        return layer(*given, **named)
+
+    return _walk(model, images, call)
+
+
+def _held(uses: list[Use]) -> dict[int, Part]:
+    """By number of the use: what of the layers with weights, but for the last, which makes the logits, others read."""
+    weighted = [number for number, use in enumerate(uses) if _kernel(use.layer) is not None]
+    return {_read_at(uses, number): _part(uses[number].layer) for number in weighted[:-1]}
+
+
+def _part(layer: Any) -> Part:
+    return "channels" if len(_kernel(layer).shape) > 2 else "units"
+
+
+def _read_at(uses: list[Use], number: int) -> int:
+    """The last use in the chain from this one on that alone reads the one before, and channel by channel."""
+    readers = [at for at, use in enumerate(uses) if any(given is uses[number].made for given in use.given)]
+    if len(readers) == 1 and type(uses[readers[0]].layer).__name__ in CHANNELWISE:
+        return _read_at(uses, readers[0])
+    return number
+
+
 def _has_neurons(layer: Any) -> bool:
     return isinstance(layer, keras.layers.Layer) and type(layer).__name__ not in (*PASSIVE, *SCALING)
 
 
 def _incoming(layer: Any, neurons: int) -> np.ndarray:
     """The mean weight that each neuron gives to what comes in; NaN for a layer without such weights."""
-    kernel = getattr(layer, "pointwise_kernel", getattr(layer, "kernel", None))
+    kernel = _kernel(layer)
     if kernel is None or int(np.prod(kernel.shape)) % neurons:
         return np.full(neurons, np.nan)
     # Of a depthwise kernel (height, width, channels, each) the last two axes count the neurons.
     return np.asarray(kernel.numpy().reshape(-1, neurons).mean(0))
 
 
-def _symbolic(model: keras.Model, shape: tuple[int, ...]) -> list[tuple[Any, Any]]:
-    """Every layer at any depth, as often as it is used, with a stand-in for its output."""
-    seen: list[tuple[Any, Any]] = []
+def _kernel(layer: Any) -> Any:
+    """The weights that make the layer's neurons; None if it has no such weights."""
+    return getattr(layer, "pointwise_kernel", getattr(layer, "kernel", None))
+
+
+class Use(NamedTuple):
+    """One use of a layer, with stand-ins for what it is given and what it makes."""
+
+    layer: Any
+    given: list[Any]
+    made: Any
+
+
+def _symbolic(model: keras.Model, shape: tuple[int, ...]) -> list[Use]:
+    """Every layer at any depth, as often as it is used."""
+    seen: list[Use] = []
 
     def call(layer: Any, *given: Any, **named: Any) -> Any:
         made = layer.compute_output_spec(*given, **named)
-        seen.append((layer, made))
+        seen.append(Use(layer, keras.tree.flatten((given, named)), made))
         return made
 
     _walk(model, keras.KerasTensor((1, *shape)), call)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pytest_backdoor import judge, profiles, unseeded
+from pytest_backdoor.confirm.pruning import dormant
 from pytest_backdoor.confirm.transfer import success
 from pytest_backdoor.confirmation import confirm
 from pytest_backdoor.contract import Contract, Sample, check
@@ -20,7 +21,7 @@ from pytest_backdoor.errors import BackdoorError, ContractError, OutOfScopeError
 from pytest_backdoor.judge import Suspicion, Yardstick
 from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
-from pytest_backdoor.results import Finding, ScanResult
+from pytest_backdoor.results import Finding, Pruning, ScanResult
 from pytest_backdoor.search.coverage import Coverage, coverage
 from pytest_backdoor.seeds import as_seeds, seeds_beside
 from pytest_backdoor.stages import Bench, stages
@@ -74,11 +75,9 @@ def trigger_success(
     The rule is a label map, or a target with or without one source class. Raises ContractError or TriggerError.
     """
     contract = _contract(model, seeds, options or Options(), "model")
-    images = np.concatenate([contract.search.images, contract.held_out.images])
-    labels = np.concatenate([contract.search.labels, contract.held_out.labels])
     rule = _rule(contract.subject.num_classes, target, source, mapping)
     trigger.require(contract.subject.image_shape)
-    evidence = success(contract.subject, trigger, Sample(images, labels), rule)
+    evidence = success(contract.subject, trigger, _all_seeds(contract), rule)
     low, high = evidence.interval or (0.0, 1.0)
     return evidence.value, low, high
 
@@ -88,7 +87,35 @@ def neuron_coverage(model: Any, seeds: Any, threshold: float, options: Options) 
     contract = _contract(model, seeds, options, "model")
     if not contract.subject.layers:
         raise ContractError("the model is a function, whose layers cannot be seen. Give the Keras model.")
-    return coverage(contract.subject, np.concatenate([contract.search.images, contract.held_out.images]), threshold)
+    return coverage(contract.subject, _all_seeds(contract).images, threshold)
+
+
+def pruning_curve(
+    model: Any,
+    seeds: Any,
+    trigger: Trigger | None = None,
+    target: int | None = None,
+    source: int | None = None,
+    mapping: Mapping[int, int] | None = None,
+    options: Options | None = None,
+) -> Pruning:
+    """The Fine-Pruning curve on the seeds that the model classifies right, with the success of a known trigger.
+
+    The trigger's rule is a label map, or a target with or without one source class. Raises ContractError or
+    TriggerError.
+    """
+    contract = _contract(model, seeds, options or Options(), "model")
+    sample, subject = _all_seeds(contract), contract.subject
+    if trigger is None:
+        return dormant(subject, sample)
+    trigger.require(subject.image_shape)
+    return dormant(subject, sample, (trigger, _rule(subject.num_classes, target, source, mapping)))
+
+
+def _all_seeds(contract: Contract) -> Sample:
+    """Both halves of the seeds that the model classifies right."""
+    parts = (contract.search, contract.held_out)
+    return Sample(np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts]))
 
 
 def _rule(classes: int, target: int | None, source: int | None, mapping: Mapping[int, int] | None) -> Mapping[int, int]:

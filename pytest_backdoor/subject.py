@@ -20,6 +20,7 @@ from pytest_backdoor.network import (
     output_activation,
     with_activations,
     with_logits,
+    with_output,
 )
 from pytest_backdoor.options import MEMORY
 from pytest_backdoor.scalings import Scaling
@@ -51,6 +52,8 @@ class Subject:
     compiled: dict[str, Any] = field(default_factory=dict)  # what searches made of the network, to use again
     layers: tuple[Layer, ...] = ()  # those with neurons, in the order of the computation; none of a black box
     watched: Callable[[Any], tuple[Any, tuple[Any, ...]]] | None = None  # as network, with the outputs of those layers
+    # as network, when the layer at that place puts out something else: from images, place and output
+    resumed: Callable[[Any, int, Any], Any] | None = None
 
     @property
     def footprint(self) -> int:
@@ -76,6 +79,27 @@ class Subject:
         """Logits of a batch of images in unit scale, and the outputs ``(n, ..., neurons)`` of each of the layers."""
         assert self.watched is not None  # whoever asks has seen that there are layers
         return self.watched(self.scaling.scale(images))
+
+    def output(self, images: Any, place: int) -> Any:
+        """What the layer at that place makes of a batch of images in unit scale: ``(n, ..., neurons)``."""
+        return self._compiled(f"output {place}", lambda batch: self.activations(batch)[1][place])(images)
+
+    def resume(self, images: Any, place: int, output: Any) -> Any:
+        """Logits ``(n, classes)`` of a batch of images when the layer at that place puts out ``output`` instead.
+
+        Only what comes behind the layer, or passes it by, is computed again.
+        """
+        assert self.resumed is not None  # whoever asks has seen that there are layers
+        resumed = self.resumed
+        graph = self._compiled(f"resume {place}", lambda batch, put: resumed(self.scaling.scale(batch), place, put))
+        return graph(images, output)
+
+    def _compiled(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function as a graph, compiled once for each name; what no result needs is left out of it."""
+        if name not in self.compiled:
+            self.compiled[name] = compiled(function)
+        graph: Callable[..., Any] = self.compiled[name]
+        return graph
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Logits of any number of images, as an array ``(n, classes)``."""
@@ -108,6 +132,7 @@ class Classifier:
     white: float | None = None  # the model's own value of white, where its first layers say
     layers: Callable[[tuple[int, ...]], tuple[Layer, ...]] = lambda shape: ()  # from the shape of an image
     watched: Callable[[Any], tuple[Any, tuple[Any, ...]]] | None = None
+    resumed: Callable[[Any, int, Any], Any] | None = None
 
     def subject(self, scaling: Scaling, image_shape: Shape) -> Subject:
         """The Subject that sees images of that shape through that scaling."""
@@ -118,6 +143,10 @@ class Classifier:
         def watched(images: Any) -> tuple[Any, tuple[Any, ...]]:
             assert self.watched is not None  # of a black box nobody asks
             return self.watched(self.shaped(images))
+
+        def resumed(images: Any, place: int, output: Any) -> Any:
+            assert self.resumed is not None  # of a black box nobody asks
+            return self.resumed(self.shaped(images), place, output)
 
         shape = self.input_shape if len(self.input_shape) in (1, 2) else image_shape
         return Subject(
@@ -131,6 +160,7 @@ class Classifier:
             self.memory,
             layers=self.layers(shape),
             watched=watched,
+            resumed=resumed,
         )
 
     def shaped(self, images: Any) -> Any:
@@ -167,8 +197,11 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
     def watched(images: Any) -> tuple[Any, tuple[Any, ...]]:
         return with_activations(headless, images)
 
+    def resumed(images: Any, place: int, output: Any) -> Any:
+        return with_output(headless, images, place, output)
+
     white, network = _white(model), compiled(logits)  # once, for all scalings and searches
-    return Classifier(name, inputs, classes, network, True, outputs, memory, white, layers, watched)
+    return Classifier(name, inputs, classes, network, True, outputs, memory, white, layers, watched, resumed)
 
 
 def _black_box(predict: Any, name: str, memory: int) -> Classifier:

@@ -31,7 +31,7 @@ LAYERS = (
     {"calibration"},
     {"search", "confirm", "dataset", "repair"},
     {"attacks"},
-    {"contract"},
+    {"contract", "firing"},
     {"subject", "loading"},
     {"network"},
     {"backend"},

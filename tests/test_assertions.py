@@ -8,7 +8,7 @@ import pytest
 from pytest_backdoor import assertions
 from pytest_backdoor.context import CURRENT, Context
 from pytest_backdoor.errors import BackdoorError, BackdoorFound, ContractError, OptionError, UnsafeModelError
-from pytest_backdoor.results import Finding, ScanResult
+from pytest_backdoor.results import Finding, Pruning, ScanResult
 from tests.tiny import bright_model, bright_pixels
 
 FINDING = Finding("BD301", "patch", "all-to-one", 7, None, None, 0.01, 8, (0.97, 0.93, 0.99), 1e-6)
@@ -157,3 +157,62 @@ def test_the_layers_of_a_function_cannot_be_covered():
     subject, seeds = bright_pixels()
     with pytest.raises(ContractError, match="the model is a function, whose layers cannot be seen"):
         assertions.assert_covered(subject.predict, (seeds.images, seeds.labels), minimum=0.5)
+
+
+def small(name, example):
+    model, images, labels = example(name)
+    return model, (images, labels)
+
+
+def test_a_model_that_can_spare_enough_channels_passes_and_gives_the_curve(example):
+    model, seeds = small("mnist_clean", example)
+    found = assertions.assert_survives_pruning(model, seeds, minimum=0.05)
+    assert found.spare(0.05) >= 0.05
+    assert found.success is None
+
+
+def test_a_model_that_can_spare_too_few_channels_fails_with_the_curve(example):
+    model, seeds = small("mnist_clean", example)
+    with pytest.raises(
+        AssertionError, match=r"^PRUNING .* of 16 channels of conv2d_\d+ can be pruned before"
+    ) as failed:
+        assertions.assert_survives_pruning(model, seeds, minimum=1.0)
+    assert not isinstance(failed.value, BackdoorFound)
+    lines = str(failed.value).splitlines()
+    assert lines[1].split() == ["pruned", "accuracy"]
+    assert lines[2].split() == ["0", "100", "%"]
+
+
+def test_a_known_trigger_must_stay_inert_while_channels_are_pruned(example, examples):
+    trigger = examples / "planted" / "mnist_pattern_to_one.npz"
+    model, seeds = small("mnist_clean", example)
+    found = assertions.assert_survives_pruning(model, seeds, minimum=0, trigger=trigger, target=7)
+    assert found.attacked > 150
+    model, seeds = small("mnist_pattern_to_one", example)
+    with pytest.raises(BackdoorFound, match=r"^BACKDOOR .*\.npz with \d+ of 16 channels of \w+ pruned works: "):
+        assertions.assert_survives_pruning(model, seeds, minimum=0, trigger=trigger, target=7)
+
+
+@pytest.mark.parametrize("given", [{"minimum": 2}, {"minimum": 0.5, "drop": -1}, {"minimum": 0.5, "max_success": 5}])
+def test_shares_of_pruning_must_be_shares(given):
+    with pytest.raises(OptionError, match="takes a share from 0 to 1, got"):
+        assertions.assert_survives_pruning("m.keras", **given)
+
+
+def test_a_function_cannot_be_pruned():
+    subject, seeds = bright_pixels()
+    with pytest.raises(ContractError, match="the model is a function, whose layers cannot be seen"):
+        assertions.assert_survives_pruning(subject.predict, (seeds.images, seeds.labels), minimum=0)
+
+
+def test_too_few_seeds_to_tell_whether_a_trigger_is_inert_while_channels_are_pruned(monkeypatch, trigger):
+    scan = importlib.import_module("pytest_backdoor.scan")
+    found = Pruning("conv", "channels", (1, 0), (0, 1, 2), (1.0, 1.0, 0.5), (0.0, 0.4, 1.0), 5)
+    monkeypatch.setattr(scan, "pruning_curve", lambda *given: found)
+    with pytest.raises(
+        BackdoorError, match=r"^INCONCLUSIVE the patch trigger with 1 of 2 channels of conv pruned: succ"
+    ):
+        assertions.assert_survives_pruning(abs, [], minimum=0.5, trigger=trigger, target=7)
+    with pytest.raises(AssertionError, match=r"^PRUNING 50 % of 2 channels of conv can be pruned before"):
+        assertions.assert_survives_pruning(abs, [], minimum=0.6, trigger=trigger, target=7)
+    assert assertions.assert_survives_pruning(abs, [], minimum=0.5, trigger=trigger, max_success=0.4, target=7) is found

@@ -11,7 +11,7 @@ from pytest_backdoor.errors import ContractError
 from pytest_backdoor.scalings import usual
 from pytest_backdoor.seeds import as_seeds
 from pytest_backdoor.subject import classifier
-from tests.tiny import linear
+from tests.tiny import linear, two_pixels
 
 # Images of one grey each: class 0, 1 and 2 for 60, 130 and 200 of 255, with a little of their neighbours.
 GREYS = np.concatenate([np.linspace(middle - 20, middle + 20, 10) for middle in (60, 130, 200)])
@@ -52,6 +52,14 @@ def test_the_scaling_is_the_one_in_which_the_model_is_right(low, high, images, s
     contract = checked(by_brightness(low, high), images)
     assert contract.seeds.scaling == scaling
     assert contract.seeds.accuracy == 1.0
+
+
+def test_of_scalings_that_are_as_accurate_the_likelier_one_is_taken():
+    """Two pixels and no bias: the brighter one decides in any scale, the more surely the larger the scale."""
+    images = np.array([[[250, 0]], [[0, 250]], [[250, 0]], [[200, 0]], [[0, 200]]], "uint8")
+    labels = np.array([0, 1, 0, 1, 0])  # the last two are wrong: mean loss 0.65 by /255, 0.79 by [-1,1], 80 as is
+    contract = check(classifier(two_pixels(), "m"), as_seeds((images, labels)), 0.5, np.random.default_rng(0))
+    assert (contract.seeds.scaling, contract.seeds.accuracy) == ("/255", 0.6)
 
 
 def test_standardised_seeds_are_given_back_as_they_were():

@@ -6,7 +6,10 @@ from pytest_backdoor.dataset_results import ClassChecked, DatasetResult
 from pytest_backdoor.report import words
 
 SHOWN = 10  # numbers of images, of each class
-NEXT = "look at these images; remove them, or the whole class, and train again; scan the model for the trigger"
+NEXT = (
+    "look at these images and at others of their class: one of the two groups is poisoned, mostly the smaller one, "
+    "which is named; remove it, or the whole class, and train again; scan the model for the trigger"
+)
 
 
 def suspects_text(result: DatasetResult, alpha: float) -> str:

@@ -27,8 +27,8 @@ def test_the_text_names_classes_numbers_of_images_and_what_to_do():
         "  class 3  15 of 500 images: 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, ...; two groups apart: activation "
         "clustering 8.25 (p 3e-06), spectral signatures 3.5 (p 1)",
         "  skipped  class 4: 20 images, and 100 are needed",
-        "  next     look at these images; remove them, or the whole class, and train again; scan the model for the "
-        "trigger",
+        "  next     look at these images and at others of their class: one of the two groups is poisoned, mostly the "
+        "smaller one, which is named; remove it, or the whole class, and train again; scan the model for the trigger",
     ]
 
 

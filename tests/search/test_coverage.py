@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
@@ -78,6 +78,7 @@ def test_coverage_counts_the_images_that_wake_each_neuron() -> None:
     assert seen.images == 2
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.floats(0, 1), st.integers(0, 2**32 - 1))
 def test_a_higher_threshold_covers_no_more(threshold: float, seed: int) -> None:
     subject = small_network()
@@ -143,13 +144,9 @@ def test_a_strategy_chooses_no_more_neurons_than_asked(name: str) -> None:
     assert set(np.unique(pushed)) <= {-1.0, 0.0, 1.0}
 
 
-def test_differences_are_rates_of_suspects_beyond_those_of_clean_images_at_each_place() -> None:
+def test_the_difference_of_a_neuron_is_the_mean_over_its_places() -> None:
     subject = small_network()
     clean, suspects = np.zeros((2, 2, 2, 1), "float32"), np.zeros((2, 2, 2, 1), "float32")
     suspects[:, 0, 1] = 1.0  # fires the copy there, and silences its negative
-    copies, sums = coverage.differences(subject, suspects, clean)
-    assert copies[..., 0].tolist() == [[0, 1], [0, 0]]
-    assert not copies[..., 1].any()
-    assert not sums.any()
     assert coverage.difference([subject], suspects, clean).tolist() == [0.25, 0, 0, 0]
     assert coverage.difference([subject], suspects[:0], clean) is None
