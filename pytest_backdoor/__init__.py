@@ -7,6 +7,7 @@ from typing import Any
 
 _HOMES = {
     "assert_covered": "assertions",
+    "assert_inputs_clean": "assertions",
     "assert_no_backdoor": "assertions",
     "assert_safe_to_load": "assertions",
     "assert_trigger_inert": "assertions",
@@ -23,8 +24,10 @@ _HOMES = {
     "Evidence": "results",
     "Finding": "results",
     "FuzzRun": "results",
+    "Histogram": "results",
     "Planted": "results",
     "ScanResult": "results",
+    "Screening": "results",
     "SeedsUsed": "results",
     "SelfTest": "results",
     "Seeds": "seeds",

@@ -20,9 +20,9 @@ from pytest_backdoor.errors import (
 )
 from pytest_backdoor.options import Options
 from pytest_backdoor.origins import origin
-from pytest_backdoor.report import save_inputs, save_triggers, words
+from pytest_backdoor.report import save_inputs, save_triggers, screened, words
 from pytest_backdoor.report.failure import failure_text
-from pytest_backdoor.results import ScanResult
+from pytest_backdoor.results import ScanResult, Screening
 
 if TYPE_CHECKING:
     from pytest_backdoor.search.coverage import Coverage
@@ -74,6 +74,31 @@ def assert_trigger_inert(
         raise BackdoorFound(f"BACKDOOR {name} works: success {measured}, {allowed}{_of(model)}")
     if estimate > max_success:
         _inconclusive(f"INCONCLUSIVE {name}: success {measured}, {allowed}; give more seeds{_of(model)}", chosen)
+
+
+def assert_inputs_clean(
+    model: Any, images: Any, seeds: Any = None, *, frr: float = 0.01, overlays: int = 100, **options: Any
+) -> Screening:
+    """The entropies of suspicious images, blended with seeds, when no more are rejected than of clean images (STRIP).
+
+    Images are an array (n, height, width, channels) or a list of images in the scale of the seeds, an ``.npz``, or a
+    folder of images. frr is the share of clean images that is rejected, and each image is blended with so many
+    ``overlays`` in turn. Raises BackdoorFound when so many rejected images have a probability of at most alpha among
+    clean ones; ContractError when there are too few images and seeds to tell. Triggers that lead each class to another,
+    or work on one class only, go unseen.
+    """
+    __tracebackhide__ = True
+    from pytest_backdoor.confirm.strip import Settings
+    from pytest_backdoor.screening import screen
+
+    chosen = options_now(options)
+    if not 0 < frr < 1 or overlays < 1:
+        raise OptionError(f"frr takes a share between 0 and 1 and overlays a number from 1 up, got {frr}, {overlays}.")
+    settings = Settings(overlays=overlays, false_rejections=frr)
+    found = screen(model, images, seeds_for(model, seeds, chosen), settings, chosen)
+    if found.p_value <= chosen.alpha:
+        raise BackdoorFound(screened.text(found, chosen.alpha) + _of(model))
+    return found
 
 
 def assert_safe_to_load(path: Path | str) -> None:

@@ -153,6 +153,36 @@ class Trajectories:
 
 
 @dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many images have which entropy when blended with clean ones (STRIP)."""
+
+    edges: tuple[float, ...]  # bits, one more than there are counts
+    clean: tuple[int, ...]
+    triggered: tuple[int, ...]
+    suspicious: tuple[int, ...]
+    boundary: float  # bits: images under it are rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """What STRIP makes of suspicious images. Entropies, in bits, are low where a trigger decides."""
+
+    path: str
+    sha256: str
+    entropies: tuple[float, ...]  # of the suspicious images, in their order
+    boundary: float
+    rule: Literal["normal", "empirical"]  # where the boundary comes from
+    poor: str | None  # why a normal fit does not hold
+    false_rejections: float  # share of clean images that the boundary rejects
+    clean: int  # images that it was found from
+    overlays: int  # clean images that each image was blended with
+    rejected: tuple[int, ...]  # numbers of the suspicious images under the boundary, from 0
+    names: tuple[str, ...]  # of their files, where they have some
+    p_value: float  # of so many rejected among clean images
+    histogram: Histogram
+
+
+@dataclass(frozen=True, slots=True)
 class ScanResult:
     """The verdict on one model and everything needed to repeat and to explain it."""
 
@@ -256,6 +286,30 @@ def fuzz_run_from_dict(entry: Mapping[str, Any]) -> FuzzRun:
     shares = {name: {int(label): share for label, share in entry[name].items()} for name in BY_LABEL}
     tuples = {name: tuple(value) for name, value in entry.items() if isinstance(value, list)}
     return FuzzRun(**{**entry, **shares, **tuples})
+
+
+def screening_to_dict(screening: Screening) -> dict[str, Any]:
+    """The screening of suspicious images in the JSON report: builtins only."""
+    entry = dataclasses.asdict(screening)
+    lists = {name: list(value) for name, value in entry.items() if isinstance(value, tuple)}
+    return entry | lists | {"histogram": histogram_to_dict(screening.histogram)}
+
+
+def screening_from_dict(entry: Mapping[str, Any]) -> Screening:
+    """The screening that ``screening_to_dict`` was given."""
+    tuples = {name: tuple(value) for name, value in entry.items() if isinstance(value, list)}
+    return Screening(**{**entry, **tuples, "histogram": histogram_from_dict(entry["histogram"])})
+
+
+def histogram_to_dict(histogram: Histogram) -> dict[str, Any]:
+    """The histogram in the JSON report: builtins only."""
+    entry = dataclasses.asdict(histogram)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in entry.items()}
+
+
+def histogram_from_dict(entry: Mapping[str, Any]) -> Histogram:
+    """The histogram that ``histogram_to_dict`` was given."""
+    return Histogram(**{name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()})
 
 
 def _seeds_to_dict(seeds: SeedsUsed | None) -> dict[str, Any] | None:

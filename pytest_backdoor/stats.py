@@ -40,6 +40,16 @@ def tail(distance: float, freedom: int) -> float:
     return float(stats.t.sf(distance, freedom))
 
 
+def too_many(hits: int, count: int, expected: float, known: int) -> float:
+    """The p-value of so many of ``count`` images beyond a boundary that ``known`` others put at a share ``expected``.
+
+    Beta-binomial, which is exact for a boundary that is one of the known values (Wilks, 1942): with few known ones the
+    true share may be larger.
+    """
+    chances = (expected * (known + 1), (1 - expected) * (known + 1))
+    return float(np.round(stats.betabinom.sf(hits - 1, count, *chances), 12))  # without the noise of the last digits
+
+
 def fisher(p_values: Sequence[float]) -> float:
     """The p-value of several independent ones together (Fisher, 1925)."""
     return float(stats.combine_pvalues(np.maximum(p_values, 1e-300), method="fisher").pvalue)

@@ -24,7 +24,7 @@ LAYERS = (
     {"gathered"},
     {"collect"},
     {"assertions"},
-    {"calibrate", "fuzzed", "selftest"},
+    {"calibrate", "fuzzed", "screening", "selftest"},
     {"scan"},
     {"confirmation", "stages"},
     {"judge", "profiles", "unseeded"},
