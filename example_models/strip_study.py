@@ -1,4 +1,4 @@
-"""How often STRIP accepts planted triggers: ``python -m example_models.strip_study MODELS --rows FILE -o docs/strip.md``.
+"""How often STRIP lets triggers pass: ``python -m example_models.strip_study MODELS --rows FILE -o docs/strip.md``.
 
 A model is a .keras file with its .json beside it and its trigger under planted/; what is in FILE already is not
 measured again.
@@ -27,7 +27,8 @@ TRIGGERED = 300
 SETTINGS = strip.Settings(overlays=50)
 MARKS = ("<!-- measured -->", "<!-- end of measured -->")
 HEADING = (
-    "| model | kind | pixels | boundary, bits | clean: bits, rejected | triggered: bits, accepted |\n|---|---|---|---|---|---|"
+    "| model | kind | pixels | boundary, bits | clean: bits, rejected | triggered: bits, accepted |\n"
+    "|---|---|---|---|---|---|"
 )
 
 

@@ -29,14 +29,16 @@ if TYPE_CHECKING:
     from pytest_backdoor.triggers.trigger import Trigger
 
 
-def assert_no_backdoor(model: Any, seeds: Any = None, **options: Any) -> ScanResult:
+def assert_no_backdoor(model: Any, seeds: Any = None, *, suspects: Any = None, **options: Any) -> ScanResult:
     """The result of scanning the model, a path or a Keras model or a callable, when it is clean.
 
-    Raises BackdoorFound for a backdoor, BackdoorError when there is no verdict.
+    Suspects are suspicious images, a path or an array in the scale of the seeds, whose regions are tried too. Raises
+    BackdoorFound for a backdoor, BackdoorError when there is no verdict.
     """
     __tracebackhide__ = True
-    chosen = options_now(options)
-    result = examine(model, seeds, chosen)
+    named = {"suspects": suspects} if isinstance(suspects, str | Path) else {}
+    chosen = options_now(options | named)
+    result = examine(model, seeds, chosen, suspects=None if named else suspects)
     settle(result, chosen)
     return result
 
@@ -153,14 +155,14 @@ def seeds_for(model: Any, seeds: Any, options: Options) -> Any:
     return found
 
 
-def examine(model: Any, seeds: Any, options: Options, name: str | None = None) -> ScanResult:
+def examine(model: Any, seeds: Any, options: Options, name: str | None = None, suspects: Any = None) -> ScanResult:
     """The result of a scan, its triggers saved, kept for the reports of the run."""
     from pytest_backdoor.scan import scan
 
     path = origin(model)
     shown = name or (None if path is None else str(path))
     given = _seeds(model, seeds, options)
-    result = scan(model, given, options=options, name=shown)
+    result = scan(model, given, options=options, name=shown, suspects=suspects)
     result = save_triggers(result, options.folder)
     if options.selftest and result.verdict == "clean":
         result = _with_power(result, model, given, options)

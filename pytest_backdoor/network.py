@@ -98,6 +98,24 @@ def with_activations(model: keras.Model, images: Any) -> tuple[Any, tuple[Any, .
     return _walk(model, images, call), tuple(outputs)
 
 
+def with_nudge(model: keras.Model, images: Any, number: int, nudge: Any) -> Any:
+    """The network's logits when ``nudge`` is added to the output of one of the layers that have neurons.
+
+    Their gradient at a nudge of zeros is the gradient with respect to what the layer makes.
+    """
+    seen = 0
+
+    def call(layer: Any, *given: Any, **named: Any) -> Any:
+        nonlocal seen
+        made = layer(*given, **named)
+        if not _has_neurons(layer):
+            return made
+        seen += 1
+        return made + nudge if seen == number + 1 else made
+
+    return _walk(model, images, call)
+
+
 def _has_neurons(layer: Any) -> bool:
     return isinstance(layer, keras.layers.Layer) and type(layer).__name__ not in (*PASSIVE, *SCALING)
 

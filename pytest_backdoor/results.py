@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Verdict = Literal["clean", "backdoor", "inconclusive", "error"]
 Kind = Literal["all-to-one", "all-to-all", "source-specific"]
 KINDS: tuple[Kind, ...] = ("all-to-one", "all-to-all", "source-specific")
+GROUPS = ("edges", "clean", "triggered", "suspicious")  # lists of a histogram
 BY_LABEL = ("before", "after")  # shares of a run of fuzzing
 
 
@@ -309,7 +310,8 @@ def histogram_to_dict(histogram: Histogram) -> dict[str, Any]:
 
 def histogram_from_dict(entry: Mapping[str, Any]) -> Histogram:
     """The histogram that ``histogram_to_dict`` was given."""
-    return Histogram(**{name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()})
+    edges, clean, triggered, suspicious = (tuple(entry[name]) for name in GROUPS)
+    return Histogram(edges, clean, triggered, suspicious, entry["boundary"])
 
 
 def _seeds_to_dict(seeds: SeedsUsed | None) -> dict[str, Any] | None:

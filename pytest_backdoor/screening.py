@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from pytest_backdoor.confirm import strip
-from pytest_backdoor.contract import Sample, check, fit_channels
+from pytest_backdoor.contract import Sample, check, fit_suspects
 from pytest_backdoor.errors import ContractError
 from pytest_backdoor.loading import keras_file
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Screening
 from pytest_backdoor.scan import generator, sha256_of
 from pytest_backdoor.search.memory import bounded
-from pytest_backdoor.seeds import as_seeds, in_scale_of
+from pytest_backdoor.seeds import as_seeds
 from pytest_backdoor.stats import too_many
 from pytest_backdoor.subject import classifier
 
@@ -29,10 +29,9 @@ def screen(model: Any, images: Any, seeds: Any, settings: strip.Settings, option
     """
     name, digest = str(model) if isinstance(model, str | Path) else getattr(model, "name", "model"), sha256_of(model)
     form = classifier(keras_file.load(Path(model)) if isinstance(model, str | Path) else model, name, options.memory)
-    given, rng = fit_channels(form, as_seeds(seeds)), generator(options.seed, f"{digest} strip")
-    suspects = fit_channels(form, in_scale_of(given, images))
+    given, rng = as_seeds(seeds), generator(options.seed, f"{digest} strip")
+    suspects = fit_suspects(form, given, images)
     contract = check(form, given, options.min_accuracy, rng)
-    _fits(suspects.images, contract.subject.image_shape)
     halves = (contract.search, contract.held_out)
     known = Sample(np.concatenate([half.images for half in halves]), np.concatenate([half.labels for half in halves]))
     clean = bounded(known, settings.clean, rng).images
@@ -41,7 +40,8 @@ def screen(model: Any, images: Any, seeds: Any, settings: strip.Settings, option
     moves = strip.shifts(len(clean), settings.overlays, rng)
     own = strip.entropies(contract.subject, clean, clean, moves)
     found = strip.entropies(contract.subject, suspects.images, clean, moves)
-    return _screening(name, digest, own, found, suspects.names or (), len(moves), strip.boundary(own, settings), options)
+    boundary = strip.boundary(own, settings)
+    return _screening(name, digest, own, found, suspects.names or (), len(moves), boundary, options)
 
 
 def _screening(
@@ -77,9 +77,3 @@ def _screening(
         too_many(len(rejected), count, expected, len(clean)),
         strip.histogram(boundary.value, clean, np.zeros(0), suspicious),
     )
-
-
-def _fits(images: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Raises ContractError for images of another shape than the seeds, which a model of any size would take."""
-    if images.shape[1:] != shape:
-        raise ContractError(f"the suspicious images are {images.shape[1:]}, the seeds {shape}. Give both in one shape.")

@@ -50,6 +50,12 @@ def too_many(hits: int, count: int, expected: float, known: int) -> float:
     return float(np.round(stats.betabinom.sf(hits - 1, count, *chances), 12))  # without the noise of the last digits
 
 
+def paired(hits: np.ndarray, others: np.ndarray) -> float:
+    """Two-sided exact p-value that two yes-or-no answers about the same things differ by chance (McNemar, 1947)."""
+    only, missed = int(np.sum(hits & ~others)), int(np.sum(others & ~hits))
+    return float(stats.binomtest(only, only + missed).pvalue) if only + missed else 1.0
+
+
 def fisher(p_values: Sequence[float]) -> float:
     """The p-value of several independent ones together (Fisher, 1925)."""
     return float(stats.combine_pvalues(np.maximum(p_values, 1e-300), method="fisher").pvalue)

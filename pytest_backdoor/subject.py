@@ -20,6 +20,7 @@ from pytest_backdoor.network import (
     output_activation,
     with_activations,
     with_logits,
+    with_nudge,
 )
 from pytest_backdoor.options import MEMORY
 from pytest_backdoor.scalings import Scaling
@@ -51,6 +52,7 @@ class Subject:
     compiled: dict[str, Any] = field(default_factory=dict)  # what searches made of the network, to use again
     layers: tuple[Layer, ...] = ()  # those with neurons, in the order of the computation; none of a black box
     watched: Callable[[Any], tuple[Any, tuple[Any, ...]]] | None = None  # as network, with the outputs of those layers
+    nudged: Callable[[Any, int, Any], Any] | None = None  # as network, with something added to one of those outputs
 
     @property
     def footprint(self) -> int:
@@ -108,6 +110,7 @@ class Classifier:
     white: float | None = None  # the model's own value of white, where its first layers say
     layers: Callable[[tuple[int, ...]], tuple[Layer, ...]] = lambda shape: ()  # from the shape of an image
     watched: Callable[[Any], tuple[Any, tuple[Any, ...]]] | None = None
+    nudged: Callable[[Any, int, Any], Any] | None = None
 
     def subject(self, scaling: Scaling, image_shape: Shape) -> Subject:
         """The Subject that sees images of that shape through that scaling."""
@@ -118,6 +121,10 @@ class Classifier:
         def watched(images: Any) -> tuple[Any, tuple[Any, ...]]:
             assert self.watched is not None  # of a black box nobody asks
             return self.watched(self.shaped(images))
+
+        def nudged(images: Any, layer: int, nudge: Any) -> Any:
+            assert self.nudged is not None  # of a black box nobody asks
+            return self.nudged(self.shaped(images), layer, nudge)
 
         shape = self.input_shape if len(self.input_shape) in (1, 2) else image_shape
         return Subject(
@@ -131,6 +138,7 @@ class Classifier:
             self.memory,
             layers=self.layers(shape),
             watched=watched,
+            nudged=nudged,
         )
 
     def shaped(self, images: Any) -> Any:
@@ -167,8 +175,11 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
     def watched(images: Any) -> tuple[Any, tuple[Any, ...]]:
         return with_activations(headless, images)
 
+    def nudged(images: Any, layer: int, nudge: Any) -> Any:
+        return with_nudge(headless, images, layer, nudge)
+
     white, network = _white(model), compiled(logits)  # once, for all scalings and searches
-    return Classifier(name, inputs, classes, network, True, outputs, memory, white, layers, watched)
+    return Classifier(name, inputs, classes, network, True, outputs, memory, white, layers, watched, nudged)
 
 
 def _black_box(predict: Any, name: str, memory: int) -> Classifier:

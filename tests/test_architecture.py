@@ -26,6 +26,7 @@ LAYERS = (
     {"assertions"},
     {"calibrate", "fuzzed", "screening", "selftest"},
     {"scan"},
+    {"suspected"},
     {"confirmation", "stages"},
     {"judge", "profiles", "unseeded"},
     {"calibration"},

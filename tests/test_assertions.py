@@ -28,7 +28,7 @@ def answers(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def set_answer(verdict, error=None):
-        def scan(model, seeds=None, options=None, name=None):
+        def scan(model, seeds=None, options=None, name=None, suspects=None):
             findings = (FINDING,) if verdict == "backdoor" else ()
             return ScanResult(name or "callable", "ab" * 32, verdict, findings=findings, error=error)
 

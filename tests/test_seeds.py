@@ -231,15 +231,13 @@ def test_images_in_a_folder_without_sub_folders_have_no_labels(folder, tmp_path)
     assert np.rint(seeds.images[:, 0, 0, 0] * 255).tolist() == [10, 20]
 
 
-@pytest.mark.parametrize(
-    ("scale", "dark"), [(lambda unit: unit, 0.0), (lambda unit: 2 * unit - 1, -1.0), (lambda unit: 255 * unit, 0.0)]
-)
-def test_other_images_are_taken_in_the_scale_of_the_seeds(scale, dark):
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-1, 1), (0, 255)])
+def test_other_images_are_taken_in_the_scale_of_the_seeds(low, high):
     unit = np.linspace(0, 1, 8).reshape(2, 2, 2, 1)
-    seeds = as_seeds(scale(unit))
-    grey = in_scale_of(seeds, [scale(unit[0] / 2), scale(unit[1] / 2)])
+    seeds = as_seeds(low + (high - low) * unit)
+    grey = in_scale_of(seeds, [low + (high - low) * image / 2 for image in unit])
     assert grey.images == pytest.approx(unit / 2, abs=1e-5)
-    assert grey.low == pytest.approx(dark)
+    assert grey.low == pytest.approx(low)
 
 
 def test_files_of_images_say_themselves_what_white_is(folder):
@@ -249,5 +247,5 @@ def test_files_of_images_say_themselves_what_white_is(folder):
 
 @pytest.mark.parametrize(("seeds", "others"), [(np.eye(2)[None] * 255, np.eye(2)[None]), (np.eye(2)[None], BYTES)])
 def test_images_that_cannot_be_in_the_scale_of_the_seeds_are_refused(seeds, others):
-    with pytest.raises(ContractError, match="and the seeds' black and white are .* Give both in one scale"):
+    with pytest.raises(ContractError, match=r"and the seeds' black and white are .* Give both in one scale"):
         in_scale_of(as_seeds(seeds), others)

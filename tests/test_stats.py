@@ -122,3 +122,10 @@ def test_two_of_two_beyond_the_smallest_of_nine_by_hand():
 
 def test_a_boundary_from_many_is_almost_exact():
     assert stats.too_many(5, 100, 0.01, 10**7) == pytest.approx(binom.sf(4, 100, 0.01), rel=1e-4)
+
+
+def test_answers_about_the_same_things_differ_by_chance_as_coins_fall():
+    hits, others = np.array([1, 1, 1, 1, 1, 0, 1], bool), np.array([0, 0, 0, 0, 0, 0, 1], bool)
+    assert stats.paired(hits, others) == pytest.approx(2 * 0.5**5)
+    assert stats.paired(hits, others) == stats.paired(others, hits)
+    assert stats.paired(hits, hits) == 1.0

@@ -124,8 +124,8 @@ def histogram(boundary: float, clean: np.ndarray, triggered: np.ndarray, suspici
     """How many of the entropies lie in each of 30 equal steps from 0 to the largest."""
     largest = max(float(np.max(group, initial=0)) for group in (clean, triggered, suspicious)) or 1.0
     edges = np.linspace(0, largest, BINS + 1)
-    counts = (np.histogram(group, edges)[0].tolist() for group in (clean, triggered, suspicious))
-    return Histogram(tuple(edges.tolist()), *(tuple(each) for each in counts), boundary)
+    counts = [tuple(np.histogram(group, edges)[0].tolist()) for group in (clean, triggered, suspicious)]
+    return Histogram(tuple(edges.tolist()), counts[0], counts[1], counts[2], boundary)
 
 
 def _blended_entropy(subject: Subject, images: np.ndarray, overlays: np.ndarray) -> np.ndarray:
