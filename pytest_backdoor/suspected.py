@@ -43,7 +43,7 @@ def natural(candidate: Candidate, contract: Contract, rng: np.random.Generator) 
     mask = candidate.trigger.arrays["mask"]
     # Each region is a trigger of its own, and its seeds are a batch.
     hits = [_sent(Trigger("patch", {"mask": mask, "pattern": image}), candidate.target, contract) for image in chosen]
-    return np.array(hits, bool).reshape(len(hits), -1)
+    return np.array(hits, bool).reshape(len(hits), int(np.sum(contract.held_out.labels != candidate.target)))
 
 
 def _confirmed(

@@ -1,6 +1,7 @@
-"""Regions of suspicious images: confirmed where they carry a trigger, refuted where any image of the class has as much."""
+"""Regions of suspicious images: confirmed where they carry a trigger, refuted where clean images have as much."""
 
 import dataclasses
+import importlib
 
 import numpy as np
 import pytest
@@ -21,10 +22,11 @@ ALPHA = 0.01
 @pytest.fixture(scope="module")
 def bright():
     """A contract of the model of bright pixels, and an image of class 0 with the planted pixel."""
-    subject, seeds = bright_pixels()
-    suspect = seeds.images[:1].copy()
+    subject, drawn = bright_pixels()
+    suspect = drawn.images[:1].copy()
     suspect[0, 5, 5, 0] = 1.0
-    used = SeedsUsed(30, "as is", 1.0, 30, 30)
+    seeds = Sample(np.tile(drawn.images, (2, 1, 1, 1)), np.tile(drawn.labels, 2))
+    used = SeedsUsed(60, "as is", 1.0, 60, 60)
     return Contract(subject, seeds, seeds, used, suspect)
 
 
@@ -46,8 +48,8 @@ def test_the_planted_pixel_of_a_suspicious_image_is_confirmed_and_minimised(brig
     finding = suspected.accuse(bright, ALPHA, np.random.default_rng(0))
     assert (finding.rule, finding.kind, finding.target, finding.pixels) == ("BD301", "all-to-one", 1, 1)
     assert np.argwhere(finding.trigger.arrays["mask"][..., 0]).tolist() == [[5, 5]]
-    # All of 20 seeds obey it and none obeys a clean region: two-sided 2 * 0.5^20, for the one region that was tried.
-    assert finding.p_value == pytest.approx(2 * 0.5**20)
+    # All of 40 seeds obey it and none obeys a clean region: two-sided 2 * 0.5^40, for the one region that was tried.
+    assert finding.p_value == pytest.approx(2 * 0.5**40)
     assert [(each.check, each.value) for each in finding.evidence] == [("transfer", 1.0), ("natural control", 0.0)]
 
 
@@ -68,7 +70,7 @@ def test_of_a_class_without_clean_images_nothing_is_said(bright):
 
 
 def test_what_few_held_out_seeds_cannot_show_is_no_finding(bright):
-    few = Sample(bright.search.images[::5], bright.search.labels[::5])  # four of other classes: at best p = 1 / 8
+    few = Sample(bright.search.images[::10], bright.search.labels[::10])  # four of other classes: at best p = 1 / 8
     contract = dataclasses.replace(bright, held_out=few)
     assert suspected.accuse(contract, ALPHA, np.random.default_rng(0)) is None
 
@@ -85,7 +87,7 @@ def test_the_natural_control_is_the_same_region_of_clean_images_of_the_class(bri
     mask[0, :3] = 1.0  # where the seeds bear their class
     candidate = Candidate("blocker", 0, Trigger("patch", {"mask": mask, "pattern": bright.suspects[0]}), 2, 1.0)
     found = suspected.natural(candidate, bright, np.random.default_rng(0))
-    assert found.shape == (20, 20)
+    assert found.shape == (20, 40)
     assert found.all()
 
 
@@ -112,7 +114,7 @@ def test_nothing_is_found_without_the_backdoor_or_without_the_trigger(name, trig
 @pytest.fixture
 def unsearched(monkeypatch):
     """Leaves out all searches but that of the suspicious images."""
-    monkeypatch.setattr("pytest_backdoor.scan.stages", lambda methods: {})
+    monkeypatch.setattr(importlib.import_module("pytest_backdoor.scan"), "stages", lambda methods: {})
 
 
 @pytest.fixture
@@ -135,7 +137,7 @@ def test_a_scan_confirms_suspicious_images_of_its_options_and_of_an_argument(giv
 def test_an_assertion_takes_suspicious_images_as_a_path_and_as_an_array(given, bright, unsearched, tmp_path):
     model, seeds, path = given
     for suspects in (str(path), bright.suspects):
-        with pytest.raises(BackdoorFound, match="^BACKDOOR all-to-one, target class 1"):
+        with pytest.raises(BackdoorFound, match=r"^BACKDOOR all-to-one, target class 1"):
             assert_no_backdoor(model, seeds, suspects=suspects, folder=tmp_path / "found")
 
 
