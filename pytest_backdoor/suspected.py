@@ -19,13 +19,12 @@ from pytest_backdoor.triggers.trigger import Trigger
 
 
 def accuse(contract: Contract, alpha: float, rng: np.random.Generator) -> Finding | None:
-    """The finding of the first region of a suspicious image that is confirmed, its p-value at most alpha."""
+    """The finding of the smallest region of a suspicious image that is confirmed, its p-value at most alpha."""
     assert contract.suspects is not None  # whoever asks has some
     settings = localising.Settings(judge.PATCH_SHARE)
     found = localising.candidates(contract.subject, contract.suspects, contract.search, settings, rng)
-    for candidate in found:  # the most successful first
-        if candidate.success < judge.SUCCESS_LOW["all-to-one"]:
-            return None
+    promising = [each for each in found if each.success >= judge.SUCCESS_LOW["all-to-one"]]
+    for candidate in sorted(promising, key=lambda each: each.trigger.size):
         finding = _confirmed(candidate, contract, len(found), alpha, rng)
         if finding is not None:
             return finding
@@ -59,7 +58,8 @@ def _confirmed(
         return None
     check = f"suspects {candidate.method}"
     suspicion = Suspicion(check, "all-to-one", p_value, tried, True, candidate.trigger, candidate.target)
-    finding = settle(suspicion, (candidate.trigger,), contract, contract.search)
+    trigger = localising.tightened(contract.subject, candidate, contract.search)
+    finding = settle(suspicion, (trigger,), contract, contract.search)
     if finding is None:
         return None
     control = share("natural control", int(controls.sum(1).max()), controls.shape[1])

@@ -18,11 +18,13 @@ from pytest_backdoor.backend import value_and_grad
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.search.memory import bounded
 from pytest_backdoor.subject import Subject
+from pytest_backdoor.triggers.cells import growing, restrict
 from pytest_backdoor.triggers.trigger import Trigger
 
 PARTS = (0.125, 0.25, 0.5, 1.0)  # of the largest region, those of the hottest pixels
 SIDES = (8, 4)  # parts of the image's side that a square takes
 SHADES = 8  # of each channel, to count colours by
+LOST = 0.02  # success that a smaller region may lose
 SQUARES = 8  # of those that change the answer, how many are tried on seeds
 
 
@@ -63,6 +65,17 @@ def candidates(
         if len(masks) and np.any(few.labels != targets[number])
     ]
     return sorted(found, key=lambda each: -each.success)
+
+
+def tightened(subject: Subject, candidate: Candidate, seeds: Sample) -> Trigger:
+    """The fewest cells of a region that still send as many seeds to its class, those least like the seeds first."""
+    trigger, others = candidate.trigger, seeds.images[seeds.labels != candidate.target]
+    shown = trigger.arrays["mask"][..., 0] > 0
+    unlike = np.abs(trigger.arrays["pattern"] - others).mean((0, 3))
+    order = np.argsort(np.where(shown, -unlike, 1.0), axis=None, kind="stable")[: shown.sum()]
+    wanted = _sent(subject, trigger, others, candidate.target) - LOST
+    cuts = (restrict(trigger, order[:count]) for count in growing(len(order)))
+    return next(cut for cut in cuts if _sent(subject, cut, others, candidate.target) >= wanted)
 
 
 def hottest(subject: Subject, images: np.ndarray, classes: np.ndarray, largest: float) -> Iterator[np.ndarray]:
@@ -137,13 +150,19 @@ def dominant_colour(image: np.ndarray) -> np.ndarray:
 def _best(
     subject: Subject, image: np.ndarray, masks: np.ndarray, seeds: Sample, target: int
 ) -> tuple[Trigger, int, float]:
-    """The region of an image that sends most seeds of other classes to its class, that class, and the share."""
+    """The smallest region of those that send most seeds of other classes to an image's class; class and share."""
     others = seeds.images[seeds.labels != target]
     triggers = [Trigger("patch", {"mask": mask, "pattern": image}) for mask in masks]
     # Each region is a trigger of its own, and its seeds are a batch.
-    shares = [float(np.mean(subject.classes(trigger.apply(others)) == target)) for trigger in triggers]
-    best = int(np.argmax(shares))
-    return triggers[best], target, shares[best]
+    shares = np.array([_sent(subject, trigger, others, target) for trigger in triggers])
+    enough = np.flatnonzero(shares >= shares.max() - LOST)
+    best = min(enough, key=lambda number: triggers[number].size)
+    return triggers[best], target, float(shares[best])
+
+
+def _sent(subject: Subject, trigger: Trigger, images: np.ndarray, target: int) -> float:
+    """Share of the images that the trigger sends to the target."""
+    return float(np.mean(subject.classes(trigger.apply(images)) == target))
 
 
 Regions = Callable[[Subject, np.ndarray, np.ndarray, float], Iterator[np.ndarray]]

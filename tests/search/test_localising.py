@@ -7,7 +7,7 @@ from keras import layers
 
 from pytest_backdoor.contract import Sample, check
 from pytest_backdoor.search import localising
-from pytest_backdoor.search.localising import Settings
+from pytest_backdoor.search.localising import Candidate, Settings
 from pytest_backdoor.seeds import as_seeds
 from pytest_backdoor.subject import classifier
 from pytest_backdoor.triggers.trigger import Trigger
@@ -99,6 +99,15 @@ def test_the_region_with_the_planted_pixel_is_found_and_sends_all_seeds_to_its_c
     assert (found.method, found.suspect, found.target, found.success) == ("blocker", 0, 1, 1.0)
     assert found.trigger.arrays["mask"][*PLANTED, 0] == 1
     assert found.trigger.arrays["pattern"][*PLANTED, 0] == 1
+
+
+def test_a_region_is_tightened_to_the_cells_that_do_it(bright, suspect):
+    subject, seeds = bright
+    mask = np.zeros((8, 8, 1), "float32")
+    mask[4:7, 4:7] = 1.0
+    candidate = Candidate("blocker", 0, Trigger("patch", {"mask": mask, "pattern": suspect[0]}), 1, 1.0)
+    tight = localising.tightened(subject, candidate, seeds)
+    assert np.argwhere(tight.arrays["mask"][..., 0]).tolist() == [list(PLANTED)]
 
 
 def test_a_clean_image_has_no_square_that_changes_the_answer(bright):
