@@ -86,13 +86,11 @@ def counted(bits: float, hits: int, count: int) -> str:
     return f"{bits:.2f}, {100 * found.value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
-def page(entries: list[dict[str, Any]], text: str) -> str:
-    """The document with its measured part renewed."""
-    entries = sorted(entries, key=lambda entry: (entry["kind"], entry["model"]))
-    before, _, rest = text.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    table = "\n".join([HEADING, *map(row, entries)])
-    return f"{before}{MARKS[0]}\n\n{table}\n\n{MARKS[1]}{after}"
+def page(text: str, marks: tuple[str, str], table: str) -> str:
+    """The document with a table in place of what stands between two marks."""
+    before, _, rest = text.partition(marks[0])
+    _, _, after = rest.partition(marks[1])
+    return f"{before}{marks[0]}\n\n{table}\n\n{marks[1]}{after}"
 
 
 def main() -> None:
@@ -108,7 +106,9 @@ def main() -> None:
             with options.rows.open("a") as rows:
                 rows.write(json.dumps(measure(path)) + "\n")
     entries = [json.loads(line) for line in options.rows.read_text().splitlines()]
-    options.output.write_text(page(entries, options.output.read_text()))
+    entries.sort(key=lambda entry: (entry["kind"], entry["model"]))
+    table = "\n".join([HEADING, *map(row, entries)])
+    options.output.write_text(page(options.output.read_text(), MARKS, table))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whether suspicious images give their trigger away: ``python -m example_models.suspects_study MODELS --rows FILE``.
+"""Do suspicious images give a trigger away? ``python -m example_models.suspects_study MODELS --rows FILE -o PAGE``.
 
 Ten test images, clean and triggered, are given to each model, and the triggered ones to its clean twin as well. A line
 of FILE is one try; what is in FILE already is not tried again.
@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from example_models.strip_study import attacked, test_images
+from example_models.strip_study import attacked, page, test_images
 from pytest_backdoor.contract import Contract, check
 from pytest_backdoor.seeds import read_seeds
 from pytest_backdoor.subject import classifier
@@ -25,6 +25,8 @@ from pytest_backdoor.triggers.trigger import Trigger
 
 SUSPECTS = 10
 ALPHA = 0.01
+MARKS = ("<!-- suspects -->", "<!-- end of suspects -->")
+HEADING = "| model | images | finding | success | best clean region | p |\n|---|---|---|---|---|---|"
 
 
 def contract_of(path: Path) -> Contract:
@@ -57,10 +59,21 @@ def tried(name: str, given: str, contract: Contract) -> dict[str, Any]:
     return entry | {"target": finding.target, "pixels": finding.pixels, "p_value": finding.p_value, "evidence": said}
 
 
+def row(entry: dict[str, Any]) -> str:
+    """One try's row of the table."""
+    cells = [f"`{entry['model']}`", entry["given"], "none", "", "", ""]
+    if entry["found"]:
+        success, control = (f"{100 * entry['evidence'][name]:.0f} %" for name in ("transfer", "natural control"))
+        what = f"class {entry['target']}, {entry['pixels']} px"
+        cells[2:] = [what, success, control, f"{entry['p_value']:.0e}"]
+    return f"| {' | '.join(cells)} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the document whose table is renewed")
     options = parser.parse_args()
     lines = options.rows.read_text().splitlines() if options.rows.exists() else []
     done = {json.loads(line)["model"] for line in lines}
@@ -69,6 +82,8 @@ def main() -> None:
             entries = [json.dumps(tried(path.stem, given, contract)) for given, contract in tries(path)]
             with options.rows.open("a") as rows:
                 rows.write("".join(f"{entry}\n" for entry in entries))
+    table = "\n".join([HEADING, *(row(json.loads(line)) for line in options.rows.read_text().splitlines())])
+    options.output.write_text(page(options.output.read_text(), MARKS, table))
 
 
 if __name__ == "__main__":
