@@ -21,10 +21,10 @@ from example_models.training import scaling
 from pytest_backdoor import attacks
 from pytest_backdoor.attacks.anatomy import class_loss, copied, train
 from pytest_backdoor.attacks.pruning_aware import masked
+from pytest_backdoor.check_results import Pruning, pruning_to_dict
 from pytest_backdoor.confirm.pruning import curve, prunable, usage
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.report.chart import HEIGHT, WIDTH, Line, chart
-from pytest_backdoor.results import Pruning, pruning_to_dict
 from pytest_backdoor.subject import classifier
 from pytest_backdoor.triggers.trigger import Trigger
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_backdoor import options as option
+from pytest_backdoor.check_results import Pruning, Screening
 from pytest_backdoor.context import CURRENT
 from pytest_backdoor.dataset_results import DatasetResult
 from pytest_backdoor.errors import (
@@ -21,24 +22,26 @@ from pytest_backdoor.errors import (
 )
 from pytest_backdoor.options import Options
 from pytest_backdoor.origins import origin
-from pytest_backdoor.report import pruning, save_inputs, save_triggers, words
+from pytest_backdoor.report import pruning, save_inputs, save_triggers, screened, words
 from pytest_backdoor.report.failure import failure_text
 from pytest_backdoor.report.suspects import suspects_text
-from pytest_backdoor.results import Pruning, ScanResult
+from pytest_backdoor.results import ScanResult
 
 if TYPE_CHECKING:
     from pytest_backdoor.search.coverage import Coverage
     from pytest_backdoor.triggers.trigger import Trigger
 
 
-def assert_no_backdoor(model: Any, seeds: Any = None, **options: Any) -> ScanResult:
+def assert_no_backdoor(model: Any, seeds: Any = None, *, suspects: Any = None, **options: Any) -> ScanResult:
     """The result of scanning the model, a path or a Keras model or a callable, when it is clean.
 
-    Raises BackdoorFound for a backdoor, BackdoorError when there is no verdict.
+    Suspects are suspicious images, a path or an array in the scale of the seeds, whose regions are tried too. Raises
+    BackdoorFound for a backdoor, BackdoorError when there is no verdict.
     """
     __tracebackhide__ = True
-    chosen = options_now(options)
-    result = examine(model, seeds, chosen)
+    named = {"suspects": suspects} if isinstance(suspects, str | Path) else {}
+    chosen = options_now(options | named)
+    result = examine(model, seeds, chosen, suspects=None if named else suspects)
     settle(result, chosen)
     return result
 
@@ -70,6 +73,31 @@ def assert_trigger_inert(
     doubt = _alive(name, success, max_success, _of(model))
     if doubt is not None:
         _inconclusive(doubt, chosen)
+
+
+def assert_inputs_clean(
+    model: Any, images: Any, seeds: Any = None, *, frr: float = 0.01, overlays: int = 100, **options: Any
+) -> Screening:
+    """The entropies of suspicious images, blended with seeds, when no more are rejected than of clean images (STRIP).
+
+    Images are an array (n, height, width, channels) or a list of images in the scale of the seeds, an ``.npz``, or a
+    folder of images. frr is the share of clean images that is rejected, and each image is blended with so many
+    ``overlays`` in turn. Raises BackdoorFound when so many rejected images have a probability of at most alpha among
+    clean ones; ContractError when there are too few images and seeds to tell. Triggers that lead each class to another,
+    or work on one class only, go unseen.
+    """
+    __tracebackhide__ = True
+    from pytest_backdoor.confirm.strip import Settings
+    from pytest_backdoor.screening import screen
+
+    chosen = options_now(options)
+    if not 0 < frr < 1 or overlays < 1:
+        raise OptionError(f"frr takes a share between 0 and 1 and overlays a number from 1 up, got {frr}, {overlays}.")
+    settings = Settings(overlays=overlays, false_rejections=frr)
+    found = screen(model, images, seeds_for(model, seeds, chosen), settings, chosen)
+    if found.p_value <= chosen.alpha:
+        raise BackdoorFound(screened.text(found, chosen.alpha) + _of(model))
+    return found
 
 
 def assert_safe_to_load(path: Path | str) -> None:
@@ -219,14 +247,14 @@ def seeds_for(model: Any, seeds: Any, options: Options) -> Any:
     return found
 
 
-def examine(model: Any, seeds: Any, options: Options, name: str | None = None) -> ScanResult:
+def examine(model: Any, seeds: Any, options: Options, name: str | None = None, suspects: Any = None) -> ScanResult:
     """The result of a scan, its triggers saved, kept for the reports of the run."""
     from pytest_backdoor.scan import scan
 
     path = origin(model)
     shown = name or (None if path is None else str(path))
     given = _seeds(model, seeds, options)
-    result = scan(model, given, options=options, name=shown)
+    result = scan(model, given, options=options, name=shown, suspects=suspects)
     result = save_triggers(result, options.folder)
     if options.selftest and result.verdict == "clean":
         result = _with_power(result, model, given, options)

@@ -31,18 +31,23 @@ def confirm(
     stronger, cost = harder(suspicion, suspected, contract, seeds, settings, rng)
     if suspicion.kind == "all-to-all":
         suspicion = dataclasses.replace(suspicion, mapping=clearest_map(contract, suspected, *stronger))
+    return settle(suspicion, (suspected, *stronger), contract, seeds), cost
+
+
+def settle(suspicion: Suspicion, triggers: tuple[Trigger, ...], contract: Contract, seeds: Sample) -> Finding | None:
+    """The finding of the trigger that does most to the seeds, minimised, or None where held-out seeds refute it."""
     mapping = label_map(suspicion, contract.subject.num_classes)
 
     def on_search_seeds(trigger: Trigger) -> float:
         return success(contract.subject, trigger, seeds, mapping).value
 
-    strongest = max((suspected, *stronger), key=on_search_seeds)
+    strongest = max(triggers, key=on_search_seeds)
     trigger = minimise(strongest, on_search_seeds)
     transfer = success(contract.subject, trigger, contract.held_out, mapping)
     match, _ = permutation_match(flows(contract.subject, trigger, contract.held_out))
     if not judge.confirmed(suspicion, trigger, contract.held_out.images, transfer, match, len(mapping)):
-        return None, cost
-    return _finding(suspicion, trigger, contract, transfer, match), cost
+        return None
+    return _finding(suspicion, trigger, contract, transfer, match)
 
 
 def harder(

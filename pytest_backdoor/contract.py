@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.special import log_softmax
@@ -10,7 +11,7 @@ from scipy.special import log_softmax
 from pytest_backdoor.errors import ContractError
 from pytest_backdoor.results import SeedsUsed
 from pytest_backdoor.scalings import usual
-from pytest_backdoor.seeds import Seeds
+from pytest_backdoor.seeds import Seeds, in_scale_of
 from pytest_backdoor.subject import Classifier, Subject
 
 ABOUT = 0.03  # accuracy that one scaling may lack to the best one and be as good
@@ -35,6 +36,7 @@ class Contract:
     search: Sample
     held_out: Sample
     seeds: SeedsUsed
+    suspects: np.ndarray | None = None  # suspicious images in unit scale, where the user has some
 
 
 def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.Generator) -> Contract:
@@ -103,6 +105,16 @@ def fit_channels(model: Classifier, seeds: Seeds) -> Seeds:
             "Give seeds of the model's own height, width and channels."
         )
     return seeds
+
+
+def fit_suspects(model: Classifier, seeds: Seeds, given: Any) -> Seeds:
+    """Suspicious images in the scale, the channels and the shape of the seeds; raises ContractError otherwise."""
+    seeds = fit_channels(model, seeds)
+    suspects = fit_channels(model, in_scale_of(seeds, given))
+    found, wanted = suspects.images.shape[1:], seeds.images.shape[1:]
+    if found != wanted:
+        raise ContractError(f"the suspicious images are {found}, the seeds {wanted}. Give both in one shape.")
+    return suspects
 
 
 def halves(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from pytest_backdoor.calibration import Stratum
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Evidence, Kind
 from pytest_backdoor.search.inversion import Inversion
-from pytest_backdoor.stats import fisher, permutation_match, small_outlier, tail
+from pytest_backdoor.stats import fisher, paired, permutation_match, small_outlier, tail
 from pytest_backdoor.triggers import FAMILIES
 from pytest_backdoor.triggers.cells import opacity
 from pytest_backdoor.triggers.patch import window_shape
@@ -85,6 +85,7 @@ PATCH_SHARE = 0.15  # of the image that a patch may cover
 WARP_REACH = 1 / 14  # of the image's side, the mean move of a warp
 RESEMBLANCE = 0.5  # correlation of recoloured images with the originals
 CHANGE = 0.126  # root mean square change of the seeds by any other trigger (18 dB)
+CONTROLS = 20  # clean images whose region is compared with that of a suspicious image, at most
 P_FLOOR = 1e-12
 ENOUGH_SEEDS = 4  # per class in each half
 
@@ -259,6 +260,19 @@ def confirmed(
         return match >= least_match(trigger.family, sources)
     low = transfer.interval[0] if transfer.interval else 0.0
     return low >= SUCCESS_LOW["source-specific" if sources == 1 else suspicion.kind]
+
+
+def accused(hits: np.ndarray, controls: np.ndarray, tried: int) -> float:
+    """The p-value that a region of a suspicious image does no more than the same region of clean images of its class.
+
+    hits ``(seeds,)`` and controls ``(images, seeds)`` say which held-out seeds each region sends to the class. It is
+    compared with the best of the controls, seed by seed, and corrected for the regions tried. Of too few clean images
+    nothing can be said.
+    """
+    if len(controls) < ENOUGH_SEEDS:
+        return 1.0
+    best = controls[controls.sum(1).argmax()]
+    return min(1.0, tried * paired(hits, best)) if hits.sum() > best.sum() else 1.0
 
 
 def least_match(family: str, classes: int) -> float:

@@ -147,6 +147,16 @@ class Options:
             anchor=lambda folder, value: value and folder / value,
         ),
     )
+    suspects: Path | None = field(
+        default=None,
+        metadata=_about(
+            "suspicious images, an .npz with x or a folder: a region that makes the model take clean seeds for what it"
+            " takes such an image for is confirmed like any trigger (default: none)",
+            values.path,
+            "PATH",
+            anchor=lambda folder, value: value and folder / value,
+        ),
+    )
     set: tuple[tuple[str, str], ...] = field(
         default=(),
         metadata=_about(

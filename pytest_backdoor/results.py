@@ -153,29 +153,6 @@ class Trajectories:
 
 
 @dataclass(frozen=True, slots=True)
-class Pruning:
-    """What a model and a trigger still do while ever more neurons of one layer are pruned."""
-
-    layer: str
-    part: str  # what is pruned: channels of a convolution, or units
-    order: tuple[int, ...]  # the neurons, in the order in which they are pruned
-    pruned: tuple[int, ...]  # how many are, at each step, from none to all
-    accuracy: tuple[float, ...]  # share of the seeds, at each step
-    success: tuple[float, ...] | None = None  # of the trigger, likewise; None: no trigger is known
-    attacked: int = 0  # seeds that the success is a share of
-    target_accuracy: tuple[float, ...] | None = None  # of seeds of the classes that the trigger leads to
-
-    def last_step(self, drop: float) -> int:
-        """The last step before accuracy falls by more than ``drop``."""
-        fallen = [step for step, share in enumerate(self.accuracy) if share < self.accuracy[0] - drop - 1e-9]
-        return fallen[0] - 1 if fallen else len(self.pruned) - 1
-
-    def spare(self, drop: float) -> float:
-        """The share of neurons that can be pruned before accuracy falls by more than ``drop``."""
-        return self.pruned[self.last_step(drop)] / len(self.order)
-
-
-@dataclass(frozen=True, slots=True)
 class ScanResult:
     """The verdict on one model and everything needed to repeat and to explain it."""
 
@@ -279,18 +256,6 @@ def fuzz_run_from_dict(entry: Mapping[str, Any]) -> FuzzRun:
     shares = {name: {int(label): share for label, share in entry[name].items()} for name in BY_LABEL}
     tuples = {name: tuple(value) for name, value in entry.items() if isinstance(value, list)}
     return FuzzRun(**{**entry, **shares, **tuples})
-
-
-def pruning_to_dict(found: Pruning) -> dict[str, Any]:
-    """The curve of pruning: builtins only."""
-    entry = dataclasses.asdict(found)
-    return entry | {name: list(value) for name, value in entry.items() if isinstance(value, tuple)}
-
-
-def pruning_from_dict(entry: Mapping[str, Any]) -> Pruning:
-    """The curve that ``pruning_to_dict`` was given."""
-    lists = {name: tuple(value) for name, value in entry.items() if isinstance(value, list)}
-    return Pruning(**{**entry, **lists})
 
 
 def _seeds_to_dict(seeds: SeedsUsed | None) -> dict[str, Any] | None:

@@ -13,46 +13,58 @@ from typing import Any
 import numpy as np
 
 from pytest_backdoor import judge, profiles, unseeded
+from pytest_backdoor.check_results import Pruning
 from pytest_backdoor.confirm.pruning import dormant
 from pytest_backdoor.confirm.transfer import success
 from pytest_backdoor.confirmation import confirm
-from pytest_backdoor.contract import Contract, Sample, check
+from pytest_backdoor.contract import Contract, Sample, check, fit_suspects
 from pytest_backdoor.errors import BackdoorError, ContractError, OutOfScopeError, TriggerError
 from pytest_backdoor.judge import Suspicion, Yardstick
 from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
-from pytest_backdoor.results import Finding, Pruning, ScanResult
+from pytest_backdoor.results import Finding, ScanResult
 from pytest_backdoor.search.coverage import Coverage, coverage
 from pytest_backdoor.seeds import as_seeds, seeds_beside
 from pytest_backdoor.stages import Bench, stages
 from pytest_backdoor.subject import Classifier, classifier
+from pytest_backdoor.suspected import accuse
 from pytest_backdoor.triggers.trigger import Trigger
 
+NOT_PASTED = "suspects search: regions of suspicious images are pasted on seeds, and there are none."
 
-def scan(model: Any, seeds: Any = None, options: Options | None = None, name: str | None = None) -> ScanResult:
+
+def scan(
+    model: Any,
+    seeds: Any = None,
+    options: Options | None = None,
+    name: str | None = None,
+    suspects: Any = None,
+) -> ScanResult:
     """The verdict on a model: a path, a Keras model, or a function from images to probabilities.
 
     Seeds are a path, images, an (images, labels) pair or Seeds; None takes those beside the model's file, or else
-    synthetic ones, which can show a backdoor but clear no model. Never raises BackdoorError: a model without a verdict
-    is ``inconclusive`` or ``error``, with the reason. Raises OptionError for an unknown setting.
+    synthetic ones, which can show a backdoor but clear no model. Suspects are suspicious images, as seeds are given;
+    None takes those of the options. Never raises BackdoorError: a model without a verdict is ``inconclusive`` or
+    ``error``, with the reason. Raises OptionError for an unknown setting.
     """
     options = options or Options()
-    return _scanned(model, seeds, options, options.alpha, name)
+    return _scanned(model, seeds, options, options.alpha, name, options.suspects if suspects is None else suspects)
 
 
 def survey(model: Any, seeds: Any = None, options: Options | None = None, name: str | None = None) -> ScanResult:
     """The scan of a model that is known to be clean: every search runs, and nothing is called a backdoor."""
-    return _scanned(model, seeds, options or Options(), 0.0, name)
+    return _scanned(model, seeds, options or Options(), 0.0, name, None)
 
 
-def _scanned(model: Any, seeds: Any, options: Options, alpha: float, name: str | None) -> ScanResult:
+def _scanned(model: Any, seeds: Any, options: Options, alpha: float, name: str | None, suspects: Any) -> ScanResult:
     settings = profiles.settings(options)
     shown = name or (str(model) if isinstance(model, str | Path) else str(getattr(model, "name", "model")))
     begun = time.perf_counter()
     digest = ""
     try:
         digest = sha256_of(model)
-        result = _scan(model, seeds, options, settings, alpha, ScanResult(shown, digest, "inconclusive"))
+        blank = ScanResult(shown, digest, "inconclusive")
+        result = _scan(model, seeds, suspects, options, settings, alpha, blank)
     except OutOfScopeError as reason:
         result = ScanResult(shown, digest, "inconclusive", error=f"out of scope: {reason}")
     except BackdoorError as reason:
@@ -128,7 +140,13 @@ def _rule(classes: int, target: int | None, source: int | None, mapping: Mapping
 
 
 def _scan(
-    model: Any, seeds: Any, options: Options, settings: profiles.Settings, alpha: float, blank: ScanResult
+    model: Any,
+    seeds: Any,
+    suspects: Any,
+    options: Options,
+    settings: profiles.Settings,
+    alpha: float,
+    blank: ScanResult,
 ) -> ScanResult:
     is_file = isinstance(model, str | Path)
     if seeds is None:
@@ -137,8 +155,13 @@ def _scan(
     candidate = classifier(loaded, blank.path, options.memory)
     rng = generator(options.seed, blank.sha256)
     if seeds is None:
-        return _without_seeds(candidate, settings, options, alpha, rng, blank)
-    contract = check(candidate, as_seeds(seeds), options.min_accuracy, rng)
+        result = _without_seeds(candidate, settings, options, alpha, rng, blank)
+        left_out = () if suspects is None else (NOT_PASTED,)
+        return dataclasses.replace(result, skipped=(*result.skipped, *left_out))
+    given = as_seeds(seeds)
+    contract = check(candidate, given, options.min_accuracy, rng)
+    if suspects is not None:
+        contract = dataclasses.replace(contract, suspects=fit_suspects(candidate, given, suspects).images)
     subject = contract.subject
     blank = dataclasses.replace(
         blank, seeds=contract.seeds, image_shape=subject.image_shape, classes=subject.num_classes
@@ -179,6 +202,7 @@ class Trail:
     findings: list[Finding] = field(default_factory=list)
     skipped: dict[str, list[str]] = field(default_factory=dict)  # by reason, the searches
     confirming: int = 0  # image-gradients spent on confirmation
+    accused: float = 1.0  # p-value of the region of a suspicious image that was confirmed
     out_of_time: bool = False
 
     def skip(self, search: str, reason: str) -> None:
@@ -191,7 +215,7 @@ class Trail:
 
     @property
     def p_value(self) -> float:
-        return self.yardstick.p_value(self.suspicions)
+        return min(self.accused, self.yardstick.p_value(self.suspicions))
 
 
 def judged(
@@ -208,7 +232,8 @@ def judged(
     left_out = unseeded.LEFT_OUT if blank.synthetic_seeds else {}
     trail = Trail(judge.yardstick(subject.image_shape, subject.num_classes, options, mode, settings.search.methods))
     bench = Bench.of(contract, settings, rng)
-    for name, search in stages(settings.search.methods).items():
+    last = {} if contract.suspects is None else {"suspects": None}
+    for name, search in (stages(settings.search.methods) | last).items():
         if trail.findings:
             trail.skip(name, "not needed, a backdoor was found before")
         elif name in left_out:
@@ -216,6 +241,8 @@ def judged(
         elif options.budget is not None and time.perf_counter() - begun > options.budget:
             trail.out_of_time = True
             trail.skip(name, f"the budget of {options.budget:g} s was spent")
+        elif search is None:
+            _accuse(trail, contract, alpha, rng)
         else:
             trail.suspicions += search(bench)
             _confirm(trail, contract, settings, alpha, rng)
@@ -237,6 +264,14 @@ def _confirm(
             trail.suspicions = [refuted if each is suspicion else each for each in trail.suspicions]
         else:
             trail.findings.append(dataclasses.replace(finding, p_value=trail.p_value))
+
+
+def _accuse(trail: Trail, contract: Contract, alpha: float, rng: np.random.Generator) -> None:
+    """Tries regions of the suspicious images on held-out seeds."""
+    finding = accuse(contract, alpha, rng)
+    if finding is not None:
+        trail.accused = finding.p_value
+        trail.findings.append(finding)
 
 
 def _verdict(blank: ScanResult, contract: Contract, options: Options, trail: Trail, bench: Bench) -> ScanResult:

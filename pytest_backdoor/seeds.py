@@ -45,6 +45,30 @@ def as_seeds(given: Any) -> Seeds:
     return from_arrays(given, None)
 
 
+def in_scale_of(seeds: Seeds, given: Any) -> Seeds:
+    """Other images, from a path, an array or Seeds, brought to unit scale as the seeds were.
+
+    Files of images say themselves what white is; arrays are in the scale of the seeds. Raises ContractError where they
+    cannot be.
+    """
+    own = _as_images(given)
+    if own.names is not None:
+        return own
+    raw = own.low + own.images * (own.high - own.low)
+    unit = (raw - seeds.low) / (seeds.high - seeds.low)
+    if unit.min() < -1 or unit.max() > 2 or 0 < unit.max() <= 1 / 255:
+        raise ContractError(
+            f"the images run from {raw.min():g} to {raw.max():g}, and the seeds' black and white are "
+            f"{seeds.low.min():g} and {seeds.high.max():g}. Give both in one scale."
+        )
+    return replace(own, images=unit.astype("float32"), low=seeds.low, high=seeds.high)
+
+
+def _as_images(given: Any) -> Seeds:
+    """As ``as_seeds``, but two images in a list are two images."""
+    return as_seeds(given) if isinstance(given, Seeds | str | Path) else from_arrays(given, None)
+
+
 def seeds_beside(model: Path) -> Path | None:
     """``<model>.seeds.npz`` beside the model, else ``seeds.npz`` in its folder, else None."""
     beside = (model.with_suffix(".seeds.npz"), model.with_name("seeds.npz"))
@@ -52,7 +76,10 @@ def seeds_beside(model: Path) -> Path | None:
 
 
 def read_seeds(path: Path | str) -> Seeds:
-    """Seeds from an ``.npz`` or from a folder with one sub-folder of images per class; raises ContractError."""
+    """Seeds from an ``.npz`` or from a folder of images, with labels if there is one sub-folder per class.
+
+    Raises ContractError for what is neither.
+    """
     path = Path(path)
     if path.is_dir():
         return _read_folder(path)
@@ -120,15 +147,20 @@ def _array(given: Any, what: str) -> np.ndarray:
 
 
 def _read_folder(folder: Path) -> Seeds:
-    """One sub-folder per class: a number is the label itself, other names are counted in sorted order."""
+    """One sub-folder per class: a number is the label itself, other names are counted in sorted order.
+
+    Without sub-folders the images have no labels.
+    """
     from keras.utils import img_to_array, load_img
 
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
     numbered = all(path.name.isdecimal() for path in classes)
     labels = [int(path.name) for path in classes] if numbered else range(len(classes))
     files = [(file, label) for label, path in zip(labels, classes, strict=True) for file in _images_in(path)]
+    if not classes:
+        files = [(file, 0) for file in _images_in(folder)]
     if not files:
-        raise ContractError(f"folder {folder} has no images in sub-folders. Give one sub-folder of images per class.")
+        raise ContractError(f"folder {folder} has no images. Give one sub-folder of images per class.")
     try:
         images = [img_to_array(load_img(file)) for file, _ in files]  # one at a time: each is its own file
     except (OSError, ValueError, ImportError) as problem:
@@ -136,7 +168,8 @@ def _read_folder(folder: Path) -> Seeds:
     shapes = {image.shape for image in images}
     if len(shapes) > 1:
         raise ContractError(f"images under {folder} differ in shape: {sorted(shapes)[:3]}. Give images of one shape.")
-    seeds = from_arrays(np.stack(images).astype("uint8"), np.array([label for _, label in files]))
+    known = np.array([label for _, label in files]) if classes else None
+    seeds = from_arrays(np.stack(images).astype("uint8"), known)
     return replace(seeds, names=tuple(file.stem for file, _ in files))
 
 

@@ -40,6 +40,22 @@ def tail(distance: float, freedom: int) -> float:
     return float(stats.t.sf(distance, freedom))
 
 
+def too_many(hits: int, count: int, expected: float, known: int) -> float:
+    """The p-value of so many of ``count`` images beyond a boundary that ``known`` others put at a share ``expected``.
+
+    Beta-binomial, which is exact for a boundary that is one of the known values (Wilks, 1942): with few known ones the
+    true share may be larger.
+    """
+    chances = (expected * (known + 1), (1 - expected) * (known + 1))
+    return float(np.round(stats.betabinom.sf(hits - 1, count, *chances), 12))  # without the noise of the last digits
+
+
+def paired(hits: np.ndarray, others: np.ndarray) -> float:
+    """Two-sided exact p-value that two yes-or-no answers about the same things differ by chance (McNemar, 1947)."""
+    only, missed = int(np.sum(hits & ~others)), int(np.sum(others & ~hits))
+    return float(stats.binomtest(only, only + missed).pvalue) if only + missed else 1.0
+
+
 def fisher(p_values: Sequence[float]) -> float:
     """The p-value of several independent ones together (Fisher, 1925)."""
     return float(stats.combine_pvalues(np.maximum(p_values, 1e-300), method="fisher").pvalue)

@@ -24,8 +24,9 @@ LAYERS = (
     {"gathered"},
     {"collect"},
     {"assertions"},
-    {"calibrate", "fuzzed", "selftest", "training_data"},
+    {"calibrate", "fuzzed", "screening", "selftest", "training_data"},
     {"scan"},
+    {"suspected"},
     {"confirmation", "stages"},
     {"judge", "profiles", "unseeded"},
     {"calibration"},
@@ -37,6 +38,7 @@ LAYERS = (
     {"backend"},
     {
         "context",
+        "check_results",
         "dataset_results",
         "errors",
         "options",
@@ -52,7 +54,8 @@ LAYERS = (
 )
 PLAIN = LAYERS[-1]  # these may import each other
 ROOMS = {"__init__", "report"}.union(*LAYERS)
-REPORT = {"report", "results", "dataset_results", "errors"}  # a report sees results, and errors to raise, no more
+RESULTS = {"results", "check_results", "dataset_results"}
+REPORT = {"report", "errors"} | RESULTS  # a report sees results, and errors to raise, and nothing else of ours
 REPORTERS = {"report"}.union(*LAYERS[:6])  # assertions and what is outside it
 FRAMEWORKS = {"tensorflow", "jax", "torch"}
 HEAVY = {"keras", "rich", "scipy", *FRAMEWORKS}

@@ -6,9 +6,10 @@ import warnings
 import pytest
 
 from pytest_backdoor import assertions
+from pytest_backdoor.check_results import Pruning
 from pytest_backdoor.context import CURRENT, Context
 from pytest_backdoor.errors import BackdoorError, BackdoorFound, ContractError, OptionError, UnsafeModelError
-from pytest_backdoor.results import Finding, Pruning, ScanResult
+from pytest_backdoor.results import Finding, ScanResult
 from tests.tiny import bright_model, bright_pixels
 
 FINDING = Finding("BD301", "patch", "all-to-one", 7, None, None, 0.01, 8, (0.97, 0.93, 0.99), 1e-6)
@@ -28,7 +29,7 @@ def answers(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def set_answer(verdict, error=None):
-        def scan(model, seeds=None, options=None, name=None):
+        def scan(model, seeds=None, options=None, name=None, suspects=None):
             findings = (FINDING,) if verdict == "backdoor" else ()
             return ScanResult(name or "callable", "ab" * 32, verdict, findings=findings, error=error)
 

@@ -388,3 +388,18 @@ def test_where_one_class_is_left_its_few_seeds_suffice():
     seen = Evidence("transfer", 1.0, (0.7, 1.0))  # 15 of 15
     assert judge.confirmed(suspicion_of("all-to-one"), patch(3), GREY, seen, 0.0, sources=1)
     assert not judge.confirmed(suspicion_of("all-to-one"), patch(3), GREY, seen, 0.0, sources=9)
+
+
+def test_a_region_is_compared_with_the_best_of_clean_images_seed_by_seed():
+    hits = np.ones(20, bool)
+    controls = np.zeros((4, 20), bool)
+    assert judge.accused(hits, controls, tried=3) == pytest.approx(3 * 2 * 0.5**20)
+    controls[2, :15] = True  # five seeds are left that only the suspicious image moves
+    assert judge.accused(hits, controls, tried=1) == pytest.approx(2 * 0.5**5)
+    assert judge.accused(hits, controls, tried=100) == 1.0
+
+
+def test_a_region_that_does_less_than_a_clean_one_or_has_few_to_compare_with_is_no_evidence():
+    hits = np.arange(20) < 15
+    assert judge.accused(hits, np.ones((4, 20), bool), tried=1) == 1.0
+    assert judge.accused(np.ones(20, bool), np.zeros((3, 20), bool), tried=1) == 1.0

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from pytest_backdoor.errors import ContractError
-from pytest_backdoor.seeds import Seeds, as_seeds, read_seeds, seeds_beside
+from pytest_backdoor.seeds import Seeds, as_seeds, in_scale_of, read_seeds, seeds_beside
 
 BYTES = np.array([[[0, 51], [102, 255]], [[255, 0], [0, 0]]], "uint8")  # two images of 2 x 2
 
@@ -197,7 +197,7 @@ def test_other_files_in_a_folder_are_passed_over(folder):
 
 def test_a_folder_without_images_is_refused(tmp_path):
     (tmp_path / "0").mkdir()
-    with pytest.raises(ContractError, match=r"has no images in sub-folders. Give one sub-folder of images per class"):
+    with pytest.raises(ContractError, match=r"has no images. Give one sub-folder of images per class"):
         read_seeds(tmp_path)
 
 
@@ -219,3 +219,33 @@ def test_images_of_two_shapes_are_refused(folder, tmp_path):
 
 def test_seeds_know_their_number():
     assert len(Seeds(np.zeros((3, 2, 2, 1)), None, np.zeros(1), np.ones(1))) == 3
+
+
+def test_images_in_a_folder_without_sub_folders_have_no_labels(folder, tmp_path):
+    from keras.utils import save_img
+
+    save_img(tmp_path / "b.png", np.full((4, 4, 3), 20, "uint8"), scale=False)
+    save_img(tmp_path / "a.png", np.full((4, 4, 3), 10, "uint8"), scale=False)
+    seeds = read_seeds(folder({}))
+    assert (seeds.labels, seeds.names) == (None, ("a", "b"))
+    assert np.rint(seeds.images[:, 0, 0, 0] * 255).tolist() == [10, 20]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-1, 1), (0, 255)])
+def test_other_images_are_taken_in_the_scale_of_the_seeds(low, high):
+    unit = np.linspace(0, 1, 8).reshape(2, 2, 2, 1)
+    seeds = as_seeds(low + (high - low) * unit)
+    grey = in_scale_of(seeds, [low + (high - low) * image / 2 for image in unit])
+    assert grey.images == pytest.approx(unit / 2, abs=1e-5)
+    assert grey.low == pytest.approx(low)
+
+
+def test_files_of_images_say_themselves_what_white_is(folder):
+    found = in_scale_of(as_seeds(np.linspace(0, 1, 48).reshape(1, 4, 4, 3)), folder({"0": [51]}))
+    assert found.images == pytest.approx(0.2 * np.ones((1, 4, 4, 3)))
+
+
+@pytest.mark.parametrize(("seeds", "others"), [(np.eye(2)[None] * 255, np.eye(2)[None]), (np.eye(2)[None], BYTES)])
+def test_images_that_cannot_be_in_the_scale_of_the_seeds_are_refused(seeds, others):
+    with pytest.raises(ContractError, match=r"and the seeds' black and white are .* Give both in one scale"):
+        in_scale_of(as_seeds(seeds), others)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from pytest_backdoor import stats
 
@@ -107,3 +108,24 @@ def test_fishers_method_by_hand():
 
 def test_fishers_method_takes_a_p_value_of_zero():
     assert 0 < stats.fisher((0.0, 1.0)) < 1e-290
+
+
+def test_one_image_beyond_a_boundary_is_as_unlikely_as_the_boundary_says():
+    assert stats.too_many(1, 1, 0.01, 999) == 0.01
+    assert stats.too_many(0, 5, 0.01, 999) == 1.0
+
+
+def test_two_of_two_beyond_the_smallest_of_nine_by_hand():
+    # Of eleven values in any order the two new ones are the smallest: 2! 9! / 11! = 1 / 55.
+    assert stats.too_many(2, 2, 1 / 10, 9) == pytest.approx(1 / 55)
+
+
+def test_a_boundary_from_many_is_almost_exact():
+    assert stats.too_many(5, 100, 0.01, 10**7) == pytest.approx(binom.sf(4, 100, 0.01), rel=1e-4)
+
+
+def test_answers_about_the_same_things_differ_by_chance_as_coins_fall():
+    hits, others = np.array([1, 1, 1, 1, 1, 0, 1], bool), np.array([0, 0, 0, 0, 0, 0, 1], bool)
+    assert stats.paired(hits, others) == pytest.approx(2 * 0.5**5)
+    assert stats.paired(hits, others) == stats.paired(others, hits)
+    assert stats.paired(hits, hits) == 1.0

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from keras import ops
 
+from pytest_backdoor.check_results import Pruning
 from pytest_backdoor.contract import Contract, Sample
 from pytest_backdoor.errors import ContractError
-from pytest_backdoor.results import Evidence, Pruning
+from pytest_backdoor.results import Evidence
 from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers.trigger import Trigger
 

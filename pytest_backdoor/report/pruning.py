@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pytest_backdoor.check_results import Pruning
 from pytest_backdoor.report import words
-from pytest_backdoor.results import Pruning
 
 
 def table(found: Pruning) -> str:

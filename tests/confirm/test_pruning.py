@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from keras import layers
 
+from pytest_backdoor.check_results import Pruning, pruning_from_dict, pruning_to_dict
 from pytest_backdoor.confirm.pruning import STEPS, curve, dormant, measure, movement, prunable, usage
 from pytest_backdoor.contract import Contract, Sample
 from pytest_backdoor.errors import ContractError
-from pytest_backdoor.results import Evidence, Pruning, SeedsUsed, pruning_from_dict, pruning_to_dict
+from pytest_backdoor.results import Evidence, SeedsUsed
 from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers.trigger import Trigger
 from tests.tiny import AS_IS, linear, subject_of

@@ -59,7 +59,7 @@ def answer(path: Path, name: str) -> ScanResult:
     return ScanResult(name, sha256, "error", 0.1, error="not a zip archive")
 
 
-def scan(model, seeds=None, options=None, name=None) -> ScanResult:
+def scan(model, seeds=None, options=None, name=None, suspects=None) -> ScanResult:
     """Answers, and writes down beside the tests what it was asked."""
     path = Path(name or "callable")
     asked = option.to_dict(options or option.Options()) | {"seeds": None if seeds is None else str(seeds), "name": name}

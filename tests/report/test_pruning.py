@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from pytest_backdoor.check_results import Pruning
 from pytest_backdoor.report.pruning import table
-from pytest_backdoor.results import Pruning
 
 CURVE = Pruning("conv", "channels", (1, 0), (0, 1, 2), (0.97, 0.955, 0.1))
 

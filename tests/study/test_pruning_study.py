@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers
 
 from example_models.pruning_study import Defended, kept, lines, picture, yellow_square
-from pytest_backdoor.results import Pruning
+from pytest_backdoor.check_results import Pruning
 
 CURVE = Pruning("conv", "channels", (1, 0), (0, 1, 2), (0.9, 0.8, 0.1), (1.0, 0.5, 0.0), 40)
 SVG = "{http://www.w3.org/2000/svg}"

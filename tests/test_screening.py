@@ -1,0 +1,126 @@
+"""Suspicious images screened with STRIP: what is rejected, when a set of them is, and what it says."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pytest_backdoor import BackdoorFound, ContractError, OptionError, Trigger, assert_inputs_clean
+from pytest_backdoor.check_results import Histogram, Screening, screening_from_dict, screening_to_dict
+from pytest_backdoor.confirm.strip import Settings
+from pytest_backdoor.options import Options
+from pytest_backdoor.report import screened
+from pytest_backdoor.screening import screen
+
+NAME = "mnist_pattern_to_one"
+FEW = {"overlays": 10}
+COUNTS = Histogram((0.0, 1.0), (9,), (0,), (2,), 0.25)
+SCREENING = Screening(
+    "a.keras", "ab" * 32, (0.1, 0.9, 0.2), 0.25, "normal", None, 0.01, 100, 10, (0, 2), ("x", "y"), 3e-4, COUNTS
+)
+
+
+@pytest.fixture(scope="module")
+def planted(example, examples):
+    """The model, seeds, other clean images, and the same with the trigger where it has something to do."""
+    model, images, labels = example(NAME)
+    half = len(images) // 2
+    trigger = Trigger.load(examples / "planted" / f"{NAME}.npz")
+    unit = images[half:].reshape(-1, 28, 28, 1).astype("float32") / (255 if images.max() > 1 else 1)
+    return model, (images[:half], labels[:half]), images[half:], trigger.apply(unit[labels[half:] != 7])
+
+
+def as_given(triggered, images):
+    """Unit-scale images in the scale of others."""
+    scaled = triggered.reshape(len(triggered), *images.shape[1:])
+    return np.rint(scaled * 255).astype(images.dtype) if images.max() > 1 else scaled
+
+
+def test_triggered_images_are_found_and_clean_ones_are_not(planted):
+    model, seeds, clean, triggered = planted
+    passed = assert_inputs_clean(model, clean, seeds, **FEW)
+    assert len(passed.rejected) < 0.1 * len(clean)
+    assert len(passed.entropies) == len(clean)
+    assert sum(passed.histogram.suspicious) == len(clean)
+    with pytest.raises(BackdoorFound, match=r"^BACKDOOR inputs: \d+ of 20 images stay predictable"):
+        assert_inputs_clean(model, as_given(triggered[:20], clean), seeds, **FEW)
+
+
+def test_the_triggered_among_clean_images_are_named_by_their_number(planted):
+    model, seeds, clean, triggered = planted
+    mixed = np.concatenate([clean[:10], as_given(triggered[:10], clean)])
+    found = screen(model, mixed, seeds, Settings(overlays=10), Options())
+    assert set(found.rejected) <= {number for number, bits in enumerate(found.entropies) if bits < found.boundary}
+    assert np.mean(np.array(found.rejected) >= 10) > 0.8
+    assert found == screen(model, mixed, seeds, Settings(overlays=10), Options())
+
+
+def test_image_files_are_named(planted, tmp_path):
+    from keras.utils import save_img
+
+    model, seeds, _, triggered = planted
+    for number, image in enumerate(triggered[:6]):
+        save_img(tmp_path / f"scan{number}.png", np.rint(image * 255), scale=False)
+    with pytest.raises(BackdoorFound, match=r"  images   \d \(scan\d\)"):
+        assert_inputs_clean(model, tmp_path, seeds, **FEW)
+
+
+def test_images_of_an_archive_are_in_the_scale_of_the_seeds(planted, tmp_path):
+    model, seeds, clean, triggered = planted
+    np.savez(tmp_path / "mail.npz", x=as_given(triggered[:20], clean))
+    with pytest.raises(BackdoorFound):
+        assert_inputs_clean(model, tmp_path / "mail.npz", seeds, **FEW)
+
+
+@pytest.mark.parametrize("given", [{"frr": 0.0}, {"frr": 1.0}, {"overlays": 0}])
+def test_a_share_or_number_that_cannot_be_is_refused(given):
+    with pytest.raises(OptionError, match="frr takes a share between 0 and 1 and overlays a number from 1 up"):
+        assert_inputs_clean(None, None, None, **given)
+
+
+def test_few_images_and_seeds_that_cannot_tell_are_refused(planted):
+    model, seeds, clean, _ = planted
+    with pytest.raises(ContractError, match=r"1 suspicious image cannot be told .* Give 99999 seeds or more"):
+        assert_inputs_clean(model, clean[:1], seeds, alpha=1e-5, **FEW)
+
+
+def test_images_of_another_shape_are_refused():
+    seeds = np.random.default_rng(0).uniform(size=(8, 4, 4, 1))
+    with pytest.raises(ContractError, match=r"the suspicious images are \(5, 4, 1\), the seeds \(4, 4, 1\)"):
+        assert_inputs_clean(_halves, np.zeros((3, 5, 4, 1)), seeds)
+
+
+def test_one_seed_that_is_classified_right_is_not_enough():
+    seeds = np.array([0.0, 1.0]).reshape(2, 1, 1, 1) * np.ones((1, 4, 4, 1))
+    with pytest.raises(ContractError, match="the model classifies 1 seeds right, and two are needed"):
+        assert_inputs_clean(_halves, seeds, (seeds, [0, 0]), **FEW)
+
+
+def _halves(images):
+    """A function that takes bright images for class 1."""
+    bright = images.mean((1, 2, 3))[:, None]
+    return np.concatenate([1 - bright, bright], 1)
+
+
+def test_the_report_says_which_how_many_and_what_goes_unseen():
+    assert screened.text(SCREENING, 0.01) == (
+        "BACKDOOR inputs: 2 of 3 images stay predictable when blended with clean ones (STRIP), 1 % of clean images do\n"
+        "  images   0 (x), 2 (y)\n"
+        "  p-value  0.0003, alpha 0.01\n"
+        "  boundary 0.25 bits, normal, from 100 seeds with 10 overlays each\n"
+        "  blind    images that pass may bear a trigger that leads each class to another or works on one class only"
+    )
+
+
+def test_the_report_lists_as_many_as_there_is_room_for_and_why_no_normal_fit():
+    many = dataclasses.replace(SCREENING, rejected=tuple(range(23)), names=(), rule="empirical", poor="they are few")
+    said = screened.text(many, 0.01)
+    assert "17, 18, 19 and 3 more\n" in said
+    assert "10 overlays each, because they are few\n" in said
+
+
+def test_a_screening_comes_back_from_its_dictionary():
+    entry = screening_to_dict(SCREENING)
+    assert entry["rejected"] == [0, 2]
+    assert entry["histogram"]["clean"] == [9]
+    assert screening_from_dict(entry) == SCREENING
