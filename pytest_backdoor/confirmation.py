@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from pytest_backdoor import judge
+from pytest_backdoor.confirm import pruning, strip
+from pytest_backdoor.confirm.alone import trigger_alone
 from pytest_backdoor.confirm.minimise import minimise
+from pytest_backdoor.confirm.repetition import repetition
 from pytest_backdoor.confirm.transfer import flows, success
 from pytest_backdoor.contract import Contract, Sample
 from pytest_backdoor.judge import Suspicion
@@ -31,7 +35,29 @@ def confirm(
     stronger, cost = harder(suspicion, suspected, contract, seeds, settings, rng)
     if suspicion.kind == "all-to-all":
         suspicion = dataclasses.replace(suspicion, mapping=clearest_map(contract, suspected, *stronger))
-    return settle(suspicion, (suspected, *stronger), contract, seeds), cost
+    finding = settle(suspicion, (suspected, *stronger), contract, seeds)
+    if finding is None:
+        return None, cost
+    more = convincing(finding, stronger, contract, *rng.spawn(1))
+    return dataclasses.replace(finding, evidence=finding.evidence + more), cost
+
+
+def convincing(
+    finding: Finding, starts: Sequence[Trigger], contract: Contract, rng: np.random.Generator
+) -> tuple[Evidence, ...]:
+    """What else tells a planted trigger from a natural weakness, on held-out seeds; what does not apply is left out.
+
+    starts are the triggers that searches from fresh starts came to.
+    """
+    subject, seeds, trigger = contract.subject, contract.held_out, finding.trigger
+    assert trigger is not None  # of a new finding
+    measured = [repetition(starts, seeds.images)]
+    if finding.kind == "all-to-one" and finding.target is not None:
+        measured.append(trigger_alone(subject, trigger, finding.target, rng))
+        measured.append(strip.measure(subject, trigger, finding.kind, finding.target, seeds, strip.Settings(), rng))
+    if any(layer.holds for layer in subject.layers):
+        measured.append(pruning.measure(contract, trigger, label_map(finding, subject.num_classes))[0])
+    return tuple(each for each in measured if each is not None)
 
 
 def settle(suspicion: Suspicion, triggers: tuple[Trigger, ...], contract: Contract, seeds: Sample) -> Finding | None:
@@ -72,8 +98,8 @@ def clearest_map(contract: Contract, *triggers: Trigger) -> dict[int, int]:
     return {source: int(target) for source, target in enumerate(mapping)}
 
 
-def label_map(suspicion: Suspicion, classes: int) -> dict[int, int]:
-    """What the suspected trigger makes of each class that it works on."""
+def label_map(suspicion: Suspicion | Finding, classes: int) -> dict[int, int]:
+    """What the trigger makes of each class that it works on."""
     if suspicion.mapping is not None:
         return dict(suspicion.mapping)
     assert suspicion.target is not None  # all other kinds have one
