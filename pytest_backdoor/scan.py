@@ -76,7 +76,7 @@ def trigger_success(
     contract = _contract(model, seeds, options or Options(), "model")
     images = np.concatenate([contract.search.images, contract.held_out.images])
     labels = np.concatenate([contract.search.labels, contract.held_out.labels])
-    rule = _rule(contract.subject.num_classes, target, source, mapping)
+    rule = rule_map(contract.subject.num_classes, target, source, mapping)
     trigger.require(contract.subject.image_shape)
     evidence = success(contract.subject, trigger, Sample(images, labels), rule)
     low, high = evidence.interval or (0.0, 1.0)
@@ -91,7 +91,9 @@ def neuron_coverage(model: Any, seeds: Any, threshold: float, options: Options) 
     return coverage(contract.subject, np.concatenate([contract.search.images, contract.held_out.images]), threshold)
 
 
-def _rule(classes: int, target: int | None, source: int | None, mapping: Mapping[int, int] | None) -> Mapping[int, int]:
+def rule_map(
+    classes: int, target: int | None, source: int | None, mapping: Mapping[int, int] | None
+) -> Mapping[int, int]:
     """The label map of what a trigger should do."""
     if mapping is not None:
         return mapping

@@ -32,7 +32,7 @@ class Settings:
 def filtered(
     model: keras.Model, subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator
 ) -> tuple[keras.Model, float]:
-    """The model behind the filter, which gives probabilities of all classes and of "rejected", and the boundary in bits.
+    """The model behind the filter, with probabilities of all classes and of "rejected"; and its boundary in bits.
 
     Some of the seeds become the overlays, the entropies of the others set the boundary.
     """
