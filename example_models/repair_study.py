@@ -19,7 +19,7 @@ import numpy as np
 from example_models import tables
 from example_models.build import pick
 from example_models.data import load
-from example_models.study import BEGIN, END, Row, measure, read, rows
+from example_models.study import BEGIN, END, Row, measure, rows
 from pytest_backdoor import attacks, repaired
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.options import Options

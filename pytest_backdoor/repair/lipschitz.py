@@ -54,7 +54,7 @@ def _kernel(convolution: Convolution) -> np.ndarray:
         return kernel
     each = np.asarray(depthwise)
     pointwise = kernel.reshape(*each.shape[2:], -1)  # (inputs, multiplier, channels)
-    return np.einsum("hwim,imc->hwic", each, pointwise)
+    return np.asarray(np.einsum("hwim,imc->hwic", each, pointwise))
 
 
 def _scale(convolution: Convolution) -> np.ndarray | float:

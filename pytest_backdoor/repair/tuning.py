@@ -102,11 +102,13 @@ def batch(
         padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
         return padded[:, down : down + height, right : right + width]
 
-    chosen = [
-        np.stack([versions[each][image] for each, image in zip(which, half, strict=True)]) for half in (first, second)
-    ]
+    stacked = np.stack(versions)
     clean = mixed(seeds.images[first], seeds.images[second])
-    return Batch(shifted(mixed(*chosen)), shifted(clean), mixed(classed[first], classed[second]))
+    return Batch(
+        shifted(mixed(stacked[which, first], stacked[which, second])),
+        shifted(clean),
+        mixed(classed[first], classed[second]),
+    )
 
 
 def _step(
