@@ -22,7 +22,7 @@ class Settings:
     """How far a model is pruned and how it is tuned."""
 
     points: float = 0.05  # of accuracy on the tuning seeds that the pruning may cost
-    tuning: tuning.Settings = field(default_factory=lambda: tuning.Settings(rate=0.03, answers=0.5))
+    tuning: tuning.Settings = field(default_factory=lambda: tuning.Settings(rates=(0.03, 0.003), answers=0.5))
 
 
 def pruned(model: keras.Model, subject: Subject, seeds: Sample, settings: Settings) -> np.ndarray:

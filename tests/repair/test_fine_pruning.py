@@ -35,7 +35,7 @@ def test_with_all_of_the_accuracy_to_lose_one_channel_is_left():
 
 
 def test_a_silent_channel_stays_silent_through_the_tuning():
-    quick = Settings(points=1.0, tuning=tuning.Settings(rate=0.5, steps=5, answers=0.0, reach=0))
+    quick = Settings(points=1.0, tuning=tuning.Settings(rates=(0.5,), steps=5, answers=0.0, reach=0))
     old = model("tanh")  # whose slope at zero would wake it
     made, count = fine_pruned(old, subject_of(old, SHAPE), SEEDS, quick, np.random.default_rng(0))
     assert count == 2
