@@ -14,6 +14,7 @@ from pytest_backdoor.report import text, words
 from pytest_backdoor.report.json import SCHEMA
 from pytest_backdoor.results import Attempt, Repair, Share, repair_to_dict
 
+AGAIN = "the new file still obeys another trigger: repair it in turn"
 HEADINGS = ("method", "accuracy", "success", "seconds", "what it did")
 
 
@@ -37,6 +38,7 @@ def document(repair: Repair, tool: Mapping[str, str], options: Mapping[str, Any]
 def _said(repair: Repair) -> list[str]:
     said = [f"repaired by {repair.chosen}, written to {repair.output}"] if repair.output else []
     said += [f"a scan of the new file: {words.headline(repair.rescan)}"] if repair.rescan else []
+    said += [AGAIN] if repair.rescan and repair.rescan.verdict == "backdoor" else []
     return said + ([repair.error] if repair.error else [])
 
 

@@ -48,6 +48,13 @@ def test_a_refusal_says_why():
     assert repaired.render(Repair("m", "", error="no seeds"), colour=False) == "m: no seeds\n"
 
 
+def test_a_new_file_that_scans_as_backdoored_is_to_be_repaired_in_turn():
+    still = dataclasses.replace(REPAIR, rescan=samples.backdoor())
+    said = repaired.render(still, colour=False).splitlines()
+    assert said[-2].startswith("m.keras: a scan of the new file: BACKDOOR all-to-one, target class 7: 8 pixels")
+    assert said[-1] == "m.keras: the new file still obeys another trigger: repair it in turn"
+
+
 def test_the_document_is_json_of_builtins():
     document = json.loads(repaired.document(REPAIR, {"name": "pytest-backdoor"}, {"seed": 0}))
     assert (document["schema"], document["options"]) == (1, {"seed": 0})
