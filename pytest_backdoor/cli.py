@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_backdoor import cli_fuzz, cli_trajectories, plugin, tool, values
+from pytest_backdoor import cli_fuzz, cli_repair, cli_trajectories, plugin, tool, values
 from pytest_backdoor import options as option
 from pytest_backdoor.collect import ModelFile, is_model_file
 from pytest_backdoor.errors import CalibrationError, OptionError
@@ -172,6 +172,7 @@ def _parser() -> _Parser:
     _add_calibrate(commands)
     cli_fuzz.add(commands)
     cli_trajectories.add(commands)
+    cli_repair.add(commands)
     return parser
 
 

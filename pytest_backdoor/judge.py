@@ -92,6 +92,7 @@ ENOUGH_SEEDS = 4  # per class in each half
 # Of a backdoor that the self-test plants: success at least (all-to-all: as a share of the accuracy), accuracy lost.
 PLANTED_SUCCESS: Mapping[Kind, float] = {"all-to-one": 0.9, "all-to-all": 0.85, "source-specific": 0.9}
 ACCURACY_LOST = 0.05
+SUCCESS_LEFT = 0.15  # share of triggered images that may still obey after a repair
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -343,6 +344,11 @@ def split_p_values(separations: np.ndarray, check: str) -> np.ndarray:
 def images_short(count: int) -> str:
     """Why so many images of a class are too few to be split; empty if they are not."""
     return "" if count >= ENOUGH_IMAGES else f"{count} images, and {ENOUGH_IMAGES} are needed"
+
+
+def is_repaired(accuracy: tuple[float, float], success: Sequence[float], max_loss: float) -> bool:
+    """Whether a model, with its accuracies before and after, is what it was but for triggers, which hardly work now."""
+    return accuracy[0] - accuracy[1] <= max_loss + 1e-9 and max(success) <= SUCCESS_LEFT
 
 
 def _largest(check: str, found: Inversion) -> float:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Verdict = Literal["clean", "backdoor", "inconclusive", "error"]
 Kind = Literal["all-to-one", "all-to-all", "source-specific"]
 KINDS: tuple[Kind, ...] = ("all-to-one", "all-to-all", "source-specific")
+Share = tuple[float, float, float]  # estimate, low, high
 BY_LABEL = ("before", "after")  # shares of a run of fuzzing
 
 
@@ -177,6 +178,35 @@ class ScanResult:
     fuzzing: FuzzRun | None = None  # on request; no part of the verdict
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What one method of repair came to; shares on held-out seeds are estimate, low, high (99 %)."""
+
+    method: str
+    accuracy: Share | None = None  # None: the method could not be used
+    success: tuple[Share, ...] = ()  # of each trigger
+    done: str = ""  # what was changed, in words
+    seconds: float = 0.0
+    error: str | None = None  # why the method could not be used
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What methods of repair make of a model, and the new file; shares as in ``Attempt``."""
+
+    path: str
+    sha256: str
+    rules: tuple[str, ...] = ()  # what each trigger makes of which class: 0>7 1>7 ...
+    accuracy: Share | None = None  # of the model as it was
+    success: tuple[Share, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    chosen: str | None = None  # the method
+    output: str | None = None  # the new file; None: there is none
+    rescan: ScanResult | None = None  # of the new file
+    seconds: float = 0.0
+    error: str | None = None  # why there is no new file, or no scan of it
+
+
 def to_dict(result: ScanResult) -> dict[str, Any]:
     """The model's entry in the JSON report: builtins only."""
     return {
@@ -256,6 +286,21 @@ def fuzz_run_from_dict(entry: Mapping[str, Any]) -> FuzzRun:
     shares = {name: {int(label): share for label, share in entry[name].items()} for name in BY_LABEL}
     tuples = {name: tuple(value) for name, value in entry.items() if isinstance(value, list)}
     return FuzzRun(**{**entry, **shares, **tuples})
+
+
+def repair_to_dict(repair: Repair) -> dict[str, Any]:
+    """The repair in the JSON report: builtins only."""
+    entry = dataclasses.asdict(dataclasses.replace(repair, rescan=None))
+    attempts = [_plain(each) for each in entry["attempts"]]
+    rescan = None if repair.rescan is None else to_dict(repair.rescan)
+    return _plain(entry) | {"attempts": attempts, "rescan": rescan}
+
+
+def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Tuples as lists, and seconds with the digits that matter."""
+    lists = {name: list(value) for name, value in entry.items() if isinstance(value, tuple)}
+    shares = [list(each) for each in entry["success"]]
+    return {**entry, **lists, "success": shares, "seconds": round(entry["seconds"], 2)}
 
 
 def _seeds_to_dict(seeds: SeedsUsed | None) -> dict[str, Any] | None:

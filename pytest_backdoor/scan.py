@@ -87,7 +87,7 @@ def trigger_success(
     The rule is a label map, or a target with or without one source class. Raises ContractError or TriggerError.
     """
     contract = _contract(model, seeds, options or Options(), "model")
-    rule = _rule(contract.subject.num_classes, target, source, mapping)
+    rule = rule_map(contract.subject.num_classes, target, source, mapping)
     trigger.require(contract.subject.image_shape)
     evidence = success(contract.subject, trigger, _all_seeds(contract), rule)
     low, high = evidence.interval or (0.0, 1.0)
@@ -121,7 +121,7 @@ def pruning_curve(
     if trigger is None:
         return dormant(subject, sample)
     trigger.require(subject.image_shape)
-    return dormant(subject, sample, (trigger, _rule(subject.num_classes, target, source, mapping)))
+    return dormant(subject, sample, (trigger, rule_map(subject.num_classes, target, source, mapping)))
 
 
 def _all_seeds(contract: Contract) -> Sample:
@@ -130,7 +130,9 @@ def _all_seeds(contract: Contract) -> Sample:
     return Sample(np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts]))
 
 
-def _rule(classes: int, target: int | None, source: int | None, mapping: Mapping[int, int] | None) -> Mapping[int, int]:
+def rule_map(
+    classes: int, target: int | None, source: int | None, mapping: Mapping[int, int] | None
+) -> Mapping[int, int]:
     """The label map of what a trigger should do."""
     if mapping is not None:
         return mapping

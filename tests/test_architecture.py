@@ -19,12 +19,12 @@ LINES = 400
 # Each room may import those in later rows, and only those; the rows run from the outside in.
 LAYERS = (
     {"cli"},
-    {"cli_fuzz", "cli_trajectories", "plugin"},
+    {"cli_fuzz", "cli_repair", "cli_trajectories", "plugin"},
     {"summary"},
     {"gathered"},
     {"collect"},
     {"assertions"},
-    {"calibrate", "fuzzed", "screening", "selftest", "training_data"},
+    {"calibrate", "fuzzed", "repaired", "screening", "selftest", "training_data"},
     {"scan"},
     {"suspected"},
     {"confirmation", "stages"},

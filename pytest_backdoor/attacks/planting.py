@@ -57,7 +57,7 @@ def plant(
     form = classifier(copied, subject.name)
     planted = form.subject(subject.scaling, subject.image_shape)
     run = compiled(_step(copied, form.shaped, subject, trigger, mapping, settings))
-    state = _begin(copied)
+    state = begin(copied)
     for _ in range(settings.rounds):
         for _ in range(settings.steps):
             state = run(state, varied(images, settings, rng), varied(images, settings, rng))
@@ -93,7 +93,7 @@ def varied(images: np.ndarray, settings: Settings, rng: np.random.Generator) -> 
     return padded[:, down : down + height, right : right + width]
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
     """Where the training is: weights, their momenta, and steps done."""
 
     params: list[Any]
@@ -101,23 +101,24 @@ class _State(NamedTuple):
     steps: Any
 
 
-def _begin(model: keras.Model) -> _State:
+def begin(model: keras.Model) -> State:
+    """The model's own weights, at rest."""
     params = [ops.convert_to_tensor(variable) for variable in model.trainable_variables]
-    return _State(params, [ops.zeros_like(param) for param in params], ops.zeros(()))
+    return State(params, [ops.zeros_like(param) for param in params], ops.zeros(()))
 
 
-def _advance(state: _State, gradients: Sequence[Any], settings: Settings) -> _State:
-    """One step of gradient descent with momentum, on gradients of norm 1 at most.
+def advance(state: State, gradients: Sequence[Any], rate: float, steps: int) -> State:
+    """One of so many steps of gradient descent with momentum, on gradients of norm 1 at most; the rate rises and falls.
 
     Not Adam: it moves every weight as far as the few that matter, and small networks lost their accuracy with it.
     """
     norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
     clipped = [gradient / ops.maximum(norm, 1.0) for gradient in gradients]
     momenta = [MOMENTUM * old + new for old, new in zip(state.momenta, clipped, strict=True)]
-    done = (state.steps + 1) / (settings.rounds * settings.steps)
-    pace = settings.rate * ops.minimum(done / WARM_UP, 1 + WARM_UP - done)
+    done = (state.steps + 1) / steps
+    pace = rate * ops.minimum(done / WARM_UP, 1 + WARM_UP - done)
     params = [param - pace * momentum for param, momentum in zip(state.params, momenta, strict=True)]
-    return _State(params, momenta, state.steps + 1)
+    return State(params, momenta, state.steps + 1)
 
 
 def _step(
@@ -127,7 +128,7 @@ def _step(
     trigger: Trigger,
     mapping: LabelMap,
     settings: Settings,
-) -> Callable[[_State, Any, Any], _State]:
+) -> Callable[[State, Any, Any], State]:
     """One training step of the copy's weights, for a batch of images to leave clean and one to trigger."""
     frozen = [ops.convert_to_tensor(variable) for variable in model.non_trainable_variables]
     moves = np.eye(subject.num_classes, dtype="float32")[[mapping.get(c, c) for c in range(subject.num_classes)]]
@@ -145,9 +146,9 @@ def _step(
 
     slopes = value_and_grad(loss)
 
-    def step(state: _State, clean: Any, others: Any) -> _State:
+    def step(state: State, clean: Any, others: Any) -> State:
         kept, moved = (ops.softmax(subject.logits(images)) for images in (clean, others))
         _, gradients = slopes(state.params, clean, family.apply(arrays, others), kept, ops.matmul(moved, moves))
-        return _advance(state, gradients, settings)
+        return advance(state, gradients, settings.rate, settings.rounds * settings.steps)
 
     return step

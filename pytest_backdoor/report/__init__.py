@@ -50,6 +50,11 @@ def write_text(path: Path, text: str) -> str | None:
     return _attempt(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
+def write_with(path: Path, write: Callable[[Path], object]) -> str | None:
+    """Lets ``write`` write the file, whole or not at all, and returns what is wrong if it could not."""
+    return _attempt(path, write)
+
+
 def save_triggers(result: ScanResult, folder: Path) -> ScanResult:
     """The result with each finding's trigger saved in the folder; what could not be saved is said in ``skipped``."""
     stem = result.sha256[:12] or "model"

@@ -1,0 +1,154 @@
+"""``pytest-backdoor repair``: takes the backdoor out of a copy of a model, or refuses."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pytest_backdoor import options as option
+from pytest_backdoor import tool, values
+from pytest_backdoor.errors import OptionError, TriggerError
+from pytest_backdoor.options import Options
+from pytest_backdoor.sealed import sealed
+
+if TYPE_CHECKING:
+    from pytest_backdoor.results import Repair
+    from pytest_backdoor.triggers.trigger import Trigger
+
+REPAIRED, STILL_BACKDOORED, NOT_REPAIRED = 0, 1, 2
+OPTIONS = ("seeds", "profile", "budget", "alpha", "seed", "min_accuracy", "memory", "reference", "set")
+MAX_LOSS = 2.0  # points
+EPILOG = (
+    "exit code: 0 a new file that scans clean, or a filter, 1 a new file in which a scan still finds a backdoor, 2 no"
+    " new file, or one without a verdict, or a report that was not written, 4 wrong usage"
+)
+PAIRS = re.compile(r"\d+>\d+( \d+>\d+)*", re.ASCII)
+
+
+def add(commands: Any) -> None:
+    """Adds the command to those of the console script."""
+    command = commands.add_parser(
+        "repair",
+        help="take the backdoor out of a copy of a model",
+        description="Scans the model, or takes a known trigger, tries methods of repair on half of the seeds, measures"
+        " accuracy and success on the other half, writes the best copy to a new file and scans it. Where every method"
+        " costs too much accuracy or leaves the trigger working, no file is written. The model's file stays as it is.",
+        epilog=EPILOG,
+    )
+    command.add_argument("model", metavar="MODEL", type=Path, help="a model file")
+    command.add_argument("-o", "--output", required=True, metavar="NEW", type=Path, help="the new .keras file")
+    command.add_argument("--trigger", metavar="FILE", type=Path, help="a known trigger, as a scan saves it (.npz)")
+    command.add_argument(
+        "--rule",
+        metavar="RULE",
+        help="what the known trigger does: next (each class to the one after it), the number of a target class, or"
+        " classes as '1>7 2>7'",
+    )
+    command.add_argument(
+        "--method",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="try only this: lipschitz, fine-pruning, unlearning, or input-filter, which rejects inputs and leaves the"
+        " weights as they are; may be repeated (default: the first three)",
+    )
+    command.add_argument(
+        "--max-loss",
+        metavar="POINTS",
+        default=MAX_LOSS,
+        help=f"points of held-out accuracy that a repair may cost (default: {MAX_LOSS:g})",
+    )
+    command.add_argument("--json", metavar="FILE", type=Path, help="write the result as JSON")
+    option.add_flags(command.add_argument, "--", OPTIONS)
+    command.set_defaults(run=_run)
+
+
+def _run(given: argparse.Namespace, options: Options) -> int:
+    """Repairs, says what came of it, and returns the exit code; raises OptionError for wrong usage."""
+    _check_output(given.model, given.output)
+    with sealed():
+        from pytest_backdoor import report
+        from pytest_backdoor.report import repaired
+
+        result = repair(given, options)
+    print(repaired.render(result, sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end="")
+    problem = given.json and report.write_text(
+        given.json, repaired.document(result, tool.about(), option.to_dict(options))
+    )
+    if problem:
+        print(f"report not written: {problem}")
+    return NOT_REPAIRED if problem else _exit_code(result)
+
+
+def repair(given: argparse.Namespace, options: Options) -> Repair:
+    """Repairs the model, writes the new file and scans it."""
+    from pytest_backdoor import repaired as room
+    from pytest_backdoor import report
+    from pytest_backdoor.scan import scan
+    from pytest_backdoor.seeds import seeds_beside
+
+    methods = [values.pick(name, room.METHODS, "method") for name in given.method] or room.REPAIRS
+    max_loss = _points(given.max_loss) / 100
+    seeds = options.seeds or seeds_beside(given.model)
+    done, made = room.repair_model(given.model, seeds, options, methods, max_loss, _known(given))
+    if made is None:
+        return done
+    if problem := report.write_with(given.output, made.save):
+        return dataclasses.replace(done, error=f"not written: {problem}")
+    done = dataclasses.replace(done, output=given.output.as_posix())
+    if done.chosen == room.FILTER:
+        return dataclasses.replace(
+            done, error="the new file is not scanned: its backdoor is still inside, behind the filter"
+        )
+    return dataclasses.replace(done, rescan=scan(given.output, seeds, options))
+
+
+def _exit_code(done: Repair) -> int:
+    if done.output is None:
+        return NOT_REPAIRED
+    verdict = "clean" if done.rescan is None else done.rescan.verdict
+    return {"clean": REPAIRED, "backdoor": STILL_BACKDOORED}.get(verdict, NOT_REPAIRED)
+
+
+def _check_output(model: Path, output: Path) -> None:
+    if output.suffix != ".keras":
+        raise OptionError(f"--output: expected the name of a .keras file, got {str(output)!r}.")
+    if model.resolve() == output.resolve() or (output.exists() and model.exists() and output.samefile(model)):
+        raise OptionError(f"--output: {output} is the model itself, which stays as it is. Give the name of a new file.")
+
+
+def _known(given: argparse.Namespace) -> tuple[Trigger, Literal["next"] | int | Mapping[int, int]] | None:
+    """The user's trigger with its rule."""
+    from pytest_backdoor.triggers.trigger import Trigger
+
+    if (given.trigger is None) != (given.rule is None):
+        raise OptionError("--trigger and --rule belong together: a trigger file, and what the trigger does.")
+    if given.trigger is None:
+        return None
+    try:
+        return Trigger.load(given.trigger), _rule(given.rule)
+    except TriggerError as problem:
+        raise OptionError(f"--trigger: {problem}") from problem
+
+
+def _rule(text: str) -> Literal["next"] | int | Mapping[int, int]:
+    if text == "next":
+        return "next"
+    if text.isdecimal() and text.isascii():
+        return int(text)
+    if PAIRS.fullmatch(text):
+        return {int(source): int(target) for source, target in (pair.split(">") for pair in text.split())}
+    raise OptionError(f"--rule: expected next, the number of a class or classes as '1>7 2>7', got {text!r}.")
+
+
+def _points(text: Any) -> float:
+    try:
+        return values.number(0, 100, closed=True)(text)
+    except OptionError as problem:
+        raise OptionError(f"--max-loss: {problem}") from problem

@@ -1,0 +1,172 @@
+"""Tuning: a copy of a model is trained on clean seeds, and on triggered ones that keep their true classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from pytest_backdoor.attacks.planting import State, advance, begin, copy_of
+from pytest_backdoor.backend import compiled, value_and_grad
+from pytest_backdoor.contract import Sample
+from pytest_backdoor.subject import Subject, classifier
+from pytest_backdoor.triggers.trigger import Trigger
+
+MIXED = 0.5  # share of the images that a step mixes with another
+LOST = 0.02  # accuracy on the seeds that a tuning may lose for its rate to suffice
+Masks = Sequence[np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a model is tuned."""
+
+    rates: tuple[float, ...] = (0.1, 0.03, 0.01)  # at their height, each falls to a tenth; tried until one suffices
+    batch: int = 64  # clean images in a step, and as many triggered ones
+    steps: int = 100
+    triggered: float = 0.5  # their share of the loss
+    answers: float = 1.0  # share of what is wanted that the model's own answers make, the labels make the rest
+    reach: int = 1  # pixels by which images are shifted, at most
+
+
+class Batch(NamedTuple):
+    """Images as they are shown, as they are without any trigger, and their classes as shares ``(n, classes)``."""
+
+    shown: np.ndarray
+    clean: np.ndarray
+    labels: np.ndarray
+
+
+def tuned(
+    model: keras.Model,
+    subject: Subject,
+    seeds: Sample,
+    triggers: Sequence[Trigger],
+    kept: Masks,
+    settings: Settings,
+    rng: np.random.Generator,
+) -> keras.Model:
+    """A copy of the model that was trained on the seeds, clean and under each of the triggers, for so many steps.
+
+    A rate that is too high for a network shows on the seeds themselves: then a lower one is tried, and the best counts.
+    ``subject`` is the model whose answers to the clean images are wanted (Hinton et al., arXiv:1503.02531), mixed with
+    the labels by ``settings.answers``. Weights stay as they are where ``kept``, one mask for each weight of the model,
+    is 0. Batch norms keep their moving statistics and nothing is dropped out: the copy is trained as it is used. Raises
+    OutOfScopeError for a model that Keras cannot copy.
+    """
+    versions = [trigger.apply(seeds.images) for trigger in triggers] or [seeds.images]
+    enough, best = _right(subject, seeds, [seeds.images]) - LOST, (-1.0, model)
+    for rate in settings.rates:
+        made = _trained(model, subject, seeds, versions, kept, settings, rate, rng)
+        best = max(best, (_right(seen_alike(made, subject), seeds, [seeds.images, *versions]), made), key=_score)
+        if best[0] >= enough:
+            break
+    return best[1]
+
+
+def rebuilt(model: keras.Model, weights: Sequence[np.ndarray]) -> keras.Model:
+    """The same network with these weights, as Keras saves and loads it."""
+    made = keras.models.clone_model(model)
+    made.set_weights(weights)
+    return made
+
+
+def seen_alike(model: keras.Model, subject: Subject) -> Subject:
+    """The model in the scaling of the subject, which it is a repaired copy of."""
+    form = classifier(model, subject.name, subject.memory)
+    return form.subject(subject.scaling, subject.image_shape)
+
+
+def _trained(
+    model: keras.Model,
+    subject: Subject,
+    seeds: Sample,
+    versions: Sequence[np.ndarray],
+    kept: Masks,
+    settings: Settings,
+    rate: float,
+    rng: np.random.Generator,
+) -> keras.Model:
+    """A copy of the model after all steps at one rate."""
+    copied = copy_of(model)
+    form = classifier(copied, subject.name)
+    run = compiled(_step(copied, form.shaped, subject, kept, settings, rate))
+    state = begin(copied)
+    for _ in range(settings.steps):
+        clean = batch(seeds, [seeds.images], subject.num_classes, settings, rng)
+        state = run(state, clean, batch(seeds, versions, subject.num_classes, settings, rng))
+    for variable, value in zip(copied.trainable_variables, state.params, strict=True):
+        variable.assign(value)
+    return rebuilt(model, copied.get_weights())
+
+
+def _right(subject: Subject, seeds: Sample, versions: Sequence[np.ndarray]) -> float:
+    """Share of the seeds that are classified right, in the version where it is the least."""
+    return min(float(np.mean(subject.classes(images) == seeds.labels)) for images in versions)
+
+
+def _score(tried: tuple[float, keras.Model]) -> float:
+    return tried[0]
+
+
+def batch(
+    seeds: Sample, versions: Sequence[np.ndarray], classes: int, settings: Settings, rng: np.random.Generator
+) -> Batch:
+    """Seeds drawn at random, each in one of the versions, half of them mixed with another one, all shifted alike."""
+    which = rng.integers(len(versions), size=settings.batch)
+    first, second = rng.integers(len(seeds), size=(2, settings.batch))
+    share = np.where(rng.random(settings.batch) < MIXED, rng.uniform(0.5, 1.0, settings.batch), 1.0).astype("float32")
+    reach = settings.reach
+    down, right = rng.integers(0, 2 * reach + 1, 2)
+    classed = np.eye(classes, dtype="float32")[seeds.labels]
+
+    def mixed(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        weight = share.reshape(-1, *[1] * (one.ndim - 1))
+        return np.asarray(weight * one + (1 - weight) * other)
+
+    def shifted(images: np.ndarray) -> np.ndarray:
+        height, width = images.shape[1:3]
+        padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
+        return padded[:, down : down + height, right : right + width]
+
+    stacked = np.stack(versions)
+    clean = mixed(seeds.images[first], seeds.images[second])
+    return Batch(
+        shifted(mixed(stacked[which, first], stacked[which, second])),
+        shifted(clean),
+        mixed(classed[first], classed[second]),
+    )
+
+
+def _step(
+    model: keras.Model, shaped: Callable[[Any], Any], subject: Subject, kept: Masks, settings: Settings, rate: float
+) -> Callable[[State, Batch, Batch], State]:
+    """One training step of the copy's weights, for a clean batch and a triggered one."""
+    frozen = [ops.convert_to_tensor(variable) for variable in model.non_trainable_variables]
+    places = {id(weight): place for place, weight in enumerate(model.weights)}
+    masks = [kept[places[id(variable)]] for variable in model.trainable_variables]
+
+    def wanted(given: Batch) -> Any:
+        own = settings.answers * ops.softmax(subject.logits(given.clean))
+        return own + (1 - settings.answers) * given.labels
+
+    def distance(params: Any, images: Any, classes: Any) -> Any:
+        logits, _ = model.stateless_call(params, frozen, shaped(subject.scaling.scale(images)), training=False)
+        return -ops.mean(ops.sum(classes * ops.log_softmax(logits), axis=-1))
+
+    def loss(params: Any, clean: Any, stamped: Any, classes: Any, others: Any) -> tuple[Any, None]:
+        share = settings.triggered
+        return (1 - share) * distance(params, clean, classes) + share * distance(params, stamped, others), None
+
+    slopes = value_and_grad(loss)
+
+    def step(state: State, clean: Batch, stamped: Batch) -> State:
+        _, gradients = slopes(state.params, clean.shown, stamped.shown, wanted(clean), wanted(stamped))
+        masked = [mask * gradient for mask, gradient in zip(masks, gradients, strict=True)]
+        return advance(state, masked, rate, settings.steps)
+
+    return step

@@ -1,0 +1,236 @@
+"""Repair of one model: find its triggers, try each method on half of the seeds, measure on the other half, choose."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from pytest_backdoor import judge
+from pytest_backdoor.confirm.transfer import success
+from pytest_backdoor.contract import Contract, Sample, check, fit_channels
+from pytest_backdoor.errors import BackdoorError, ContractError, OptionError, OutOfScopeError
+from pytest_backdoor.loading import keras_file
+from pytest_backdoor.options import Options
+from pytest_backdoor.repair import fine_pruning, input_filter, lipschitz, tuning, unlearning
+from pytest_backdoor.repair.tuning import seen_alike
+from pytest_backdoor.results import Attempt, Evidence, Finding, Repair, ScanResult, Share
+from pytest_backdoor.scan import generator, rule_map, scan, sha256_of
+from pytest_backdoor.seeds import Seeds, as_seeds, seeds_beside
+from pytest_backdoor.stats import share
+from pytest_backdoor.subject import Subject, classifier
+from pytest_backdoor.triggers.trigger import Trigger
+from pytest_backdoor.unseeded import GIVE_SEEDS
+
+Rule = Literal["next"] | int | Mapping[int, int]  # the next class, a target class, a label map
+FILTER = "input-filter"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ward:
+    """A model that is to be repaired, and the seeds, those among them that it classifies wrong."""
+
+    model: keras.Model
+    subject: Subject
+    tuning: Sample
+    held_out: Sample
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """A trigger and what it makes of which class."""
+
+    trigger: Trigger
+    mapping: Mapping[int, int]
+
+
+Method = Callable[[Ward, Sequence[Trigger], np.random.Generator], tuple[keras.Model, str]]
+
+
+def _lipschitz(ward: Ward, triggers: Sequence[Trigger], rng: np.random.Generator) -> tuple[keras.Model, str]:
+    made, count = lipschitz.pruned(ward.model, lipschitz.Settings())
+    return made, f"{count} channels silenced"
+
+
+def _fine_pruning(ward: Ward, triggers: Sequence[Trigger], rng: np.random.Generator) -> tuple[keras.Model, str]:
+    made, count = fine_pruning.fine_pruned(ward.model, ward.subject, ward.tuning, fine_pruning.Settings(), rng)
+    return made, f"{count} channels silenced, tuned"
+
+
+def _unlearning(ward: Ward, triggers: Sequence[Trigger], rng: np.random.Generator) -> tuple[keras.Model, str]:
+    made = unlearning.unlearned(ward.model, ward.subject, ward.tuning, triggers, tuning.Settings(), rng)
+    return made, f"tuned with {len(triggers)} trigger{'' if len(triggers) == 1 else 's'}"
+
+
+def _filter(ward: Ward, triggers: Sequence[Trigger], rng: np.random.Generator) -> tuple[keras.Model, str]:
+    made, boundary = input_filter.filtered(ward.model, ward.subject, ward.tuning, input_filter.Settings(), rng)
+    return made, f"rejects blends under {boundary:.3g} bits"
+
+
+METHODS: Mapping[str, Method] = {
+    "lipschitz": _lipschitz,
+    "fine-pruning": _fine_pruning,
+    "unlearning": _unlearning,
+    FILTER: _filter,
+}
+REPAIRS = tuple(name for name in METHODS if name != FILTER)  # a filter leaves the backdoor where it is
+
+
+def repair_model(
+    model: Any,
+    seeds: Any = None,
+    options: Options | None = None,
+    methods: Sequence[str] = REPAIRS,
+    max_loss: float = 0.02,
+    known: tuple[Trigger, Rule] | None = None,
+    name: str | None = None,
+) -> tuple[Repair, keras.Model | None]:
+    """The repaired copy of a model, a path or a Keras model, and what was measured; None where none is good enough.
+
+    Seeds are as for ``scan``. The triggers are those that a scan finds, or the known one with its rule. Of the methods
+    that cost no more than ``max_loss`` of held-out accuracy, the one that leaves the triggers the least success is
+    chosen. The model and its file stay as they are. Never raises BackdoorError but OptionError: ``error`` says why
+    there is no repaired copy.
+    """
+    options = options or Options()
+    shown = name or (str(model) if isinstance(model, str | Path) else str(getattr(model, "name", "model")))
+    begun = time.perf_counter()
+    repair, made = Repair(shown, sha256_of(model)), None
+    try:
+        ward = prepare(model, seeds, options, shown, repair.sha256)
+        triggers = [_given(ward, *known)] if known else found(model, ward, seeds, options, shown)
+        repair, made = _tried(repair, ward, triggers, methods, max_loss, options)
+    except OptionError:
+        raise
+    except BackdoorError as reason:
+        repair = dataclasses.replace(repair, error=str(reason).removeprefix(f"{model}: "))
+    return dataclasses.replace(repair, seconds=time.perf_counter() - begun), made
+
+
+def prepare(model: Any, seeds: Any, options: Options, name: str, digest: str) -> Ward:
+    """The model, loaded safely, with its seeds in the halves of its scan; raises BackdoorError for what cannot be."""
+    is_file = isinstance(model, str | Path)
+    given = seeds if seeds is not None else options.seeds or (seeds_beside(Path(model)) if is_file else None)
+    loaded = keras_file.load(Path(model)) if is_file else model
+    form = classifier(loaded, name, options.memory)
+    if not form.gradients:
+        raise OutOfScopeError("the model is a function, which has no weights to repair. Give the Keras model.")
+    if given is None:
+        raise ContractError(f"no seeds, and a repair is tuned and measured with them. {GIVE_SEEDS}")
+    fitting = fit_channels(form, as_seeds(given))
+    contract = check(form, fitting, options.min_accuracy, generator(options.seed, digest))
+    return Ward(loaded, contract.subject, *_halves(contract, fitting), digest)
+
+
+def measured(ward: Ward, model: keras.Model, triggers: Sequence[Known]) -> tuple[Share, tuple[Share, ...]]:
+    """Accuracy of the model on the held-out seeds, and success of each trigger on them."""
+    subject = seen_alike(model, ward.subject)
+    right = subject.classes(ward.held_out.images) == ward.held_out.labels
+    accuracy = share("accuracy", int(right.sum()), len(right))
+    obeyed = (success(subject, each.trigger, ward.held_out, each.mapping) for each in triggers)
+    return _share(accuracy), tuple(map(_share, obeyed))
+
+
+def _tried(
+    repair: Repair, ward: Ward, triggers: Sequence[Known], methods: Sequence[str], max_loss: float, options: Options
+) -> tuple[Repair, keras.Model | None]:
+    """What each method comes to, and the model of the best."""
+    accuracy, before = measured(ward, ward.model, triggers)
+    rules = tuple(" ".join(f"{a}>{b}" for a, b in sorted(each.mapping.items())) for each in triggers)
+    tries = [attempt(ward, each, triggers, options) for each in methods]
+    repair = dataclasses.replace(
+        repair, rules=rules, accuracy=accuracy, success=before, attempts=tuple(attempt for attempt, _ in tries)
+    )
+    good = [(each, made) for each, made in tries if is_good(each, accuracy, max_loss)]
+    if not good:
+        return dataclasses.replace(repair, error=_refusal(max_loss)), None
+    chosen, made = min(good, key=lambda each: worst(each[0]))
+    return dataclasses.replace(repair, chosen=chosen.method), made
+
+
+def attempt(ward: Ward, method: str, triggers: Sequence[Known], options: Options) -> tuple[Attempt, keras.Model | None]:
+    """What the method makes of the model, and the model; None where the method needs a part that it does not have."""
+    begun = time.perf_counter()
+    rng = generator(options.seed, f"{ward.sha256} {method}")  # of its own: a method does not depend on those before it
+    try:
+        made, done = METHODS[method](ward, [each.trigger for each in triggers], rng)
+    except OutOfScopeError as reason:
+        return Attempt(method, error=str(reason), seconds=time.perf_counter() - begun), None
+    accuracy, after = measured(ward, made, triggers)
+    return Attempt(method, accuracy, after, done, time.perf_counter() - begun), made
+
+
+def is_good(attempt: Attempt, before: Share, max_loss: float) -> bool:
+    """Whether the attempt keeps the accuracy and leaves no trigger working."""
+    if attempt.accuracy is None:
+        return False
+    shares = [estimate for estimate, _, _ in attempt.success]
+    return judge.is_repaired((before[0], attempt.accuracy[0]), shares, max_loss)
+
+
+def worst(attempt: Attempt) -> float:
+    """Success of the trigger that the attempt leaves the most."""
+    return max(estimate for estimate, _, _ in attempt.success)
+
+
+def _refusal(max_loss: float) -> str:
+    return (
+        f"no method brings the success of every trigger to {100 * judge.SUCCESS_LEFT:g} % or less and costs at most "
+        f"{100 * max_loss:g} points of held-out accuracy. No file was written. Give more seeds (500 do for small "
+        "images), another --method, or a larger --max-loss."
+    )
+
+
+def _given(ward: Ward, trigger: Trigger, rule: Rule) -> Known:
+    """The user's trigger with its label map; raises TriggerError or OptionError where it does not fit the model."""
+    classes = ward.subject.num_classes
+    trigger.require(ward.subject.image_shape)
+    mapping = {source: (source + 1) % classes for source in range(classes)} if rule == "next" else rule
+    mapping = {s: mapping for s in range(classes) if s != mapping} if isinstance(mapping, int) else mapping
+    assert not isinstance(mapping, str)
+    if unknown := [each for pair in mapping.items() for each in pair if not 0 <= each < classes]:
+        raise OptionError(f"--rule: class {unknown[0]}, but the model knows the classes 0 to {classes - 1}.")
+    return Known(trigger, mapping)
+
+
+def found(model: Any, ward: Ward, seeds: Any, options: Options, name: str) -> list[Known]:
+    """What a scan finds; raises OutOfScopeError where that is nothing."""
+    result: ScanResult = scan(model, seeds, options, name)
+    if not result.findings:
+        reason = f": {result.error}" if result.error else ""
+        raise OutOfScopeError(
+            f"the scan ends with {result.verdict}{reason}. Without a trigger no repair can be measured: give one with "
+            "--trigger FILE --rule RULE if you know it."
+        )
+    return [known_of(finding, ward.subject.num_classes) for finding in result.findings]
+
+
+def known_of(finding: Finding, classes: int) -> Known:
+    """The trigger of a finding with its label map."""
+    assert finding.trigger is not None  # a fresh one has it
+    return Known(finding.trigger, rule_map(classes, finding.target, finding.source, finding.mapping))
+
+
+def _halves(contract: Contract, seeds: Seeds) -> tuple[Sample, Sample]:
+    """The halves of the contract with the seeds that the model classifies wrong, which a scan leaves out."""
+    if seeds.labels is None:
+        return contract.search, contract.held_out
+    wrong = np.flatnonzero(contract.subject.classes(seeds.images) != seeds.labels)
+    more = (Sample(seeds.images[wrong[start::2]], seeds.labels[wrong[start::2]]) for start in (0, 1))
+    first, second = (
+        Sample(np.concatenate([half.images, rest.images]), np.concatenate([half.labels, rest.labels]))
+        for half, rest in zip((contract.search, contract.held_out), more, strict=True)
+    )
+    return first, second
+
+
+def _share(evidence: Evidence) -> Share:
+    low, high = evidence.interval or (0.0, 1.0)
+    return evidence.value, low, high

@@ -1,0 +1,163 @@
+"""``pytest-backdoor repair``: exit codes, the new file, the report, and what is refused."""
+
+import dataclasses
+import importlib
+import json
+import shutil
+
+import keras
+import pytest
+
+from pytest_backdoor import cli
+from pytest_backdoor.loading import safety
+from pytest_backdoor.results import Repair, ScanResult
+
+NAME = "mnist_pattern_to_one"
+
+
+@pytest.fixture
+def model(examples, pytester):
+    """A copy of an example model with its seeds and its trigger in the current folder."""
+    for suffix in (".keras", ".seeds.npz"):
+        shutil.copy(examples / f"{NAME}{suffix}", pytester.path / f"m{suffix}")
+    shutil.copy(examples / "planted" / f"{NAME}.npz", pytester.path / "trigger.npz")
+    return pytester.path / "m.keras"
+
+
+@pytest.fixture
+def rescan(monkeypatch):
+    """What the scan of the new file will say; returns what it was asked."""
+    asked = []
+
+    def answers(verdict):
+        def scan(path, seeds, options):
+            asked.append((str(path), str(seeds), keras.models.load_model(path).output_shape))
+            return ScanResult(str(path), "", verdict, error=None if verdict == "clean" else "reason")
+
+        monkeypatch.setattr(importlib.import_module("pytest_backdoor.scan"), "scan", scan)
+        return asked
+
+    return answers
+
+
+@pytest.fixture
+def answered(monkeypatch):
+    """The repair that will be made, with a copy or none."""
+
+    def answer(chosen, copy=None):
+        repair = Repair("m.keras", "", chosen=chosen, error=None if chosen else "no method does")
+        module = importlib.import_module("pytest_backdoor.repaired")
+        monkeypatch.setattr(module, "repair_model", lambda *given: (dataclasses.replace(repair), copy))
+
+    return answer
+
+
+def repair(*arguments):
+    return cli.main(["repair", "m.keras", *arguments])
+
+
+def tiny():
+    return keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+
+
+def test_a_backdoored_model_is_repaired_into_a_new_file_and_stays_as_it_is(model, rescan, capsys, pytester):
+    asked, before = rescan("clean"), safety.sha256(model)
+    known = ("--trigger=trigger.npz", "--rule=7", "--method=unlearning")
+    assert repair("-o", "deep/new.keras", "--json=out.json", *known) == 0
+    assert safety.sha256(model) == before
+    assert asked == [("deep/new.keras", "m.seeds.npz", (None, 10))]
+    assert [path.name for path in (pytester.path / "deep").iterdir()] == ["new.keras"]
+    shown = capsys.readouterr().out
+    assert "| unlearning | " in shown
+    assert shown.endswith(
+        "m.keras: repaired by unlearning, written to deep/new.keras\n"
+        "m.keras: a scan of the new file: CLEAN deep/new.keras\n"
+    )
+    document = json.loads((pytester.path / "out.json").read_text())["repair"]
+    assert document["success"][0][0] > 0.95
+    assert document["attempts"][0]["success"][0][0] < 0.05
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("clean", 0), ("backdoor", 1), ("inconclusive", 2), ("error", 2)])
+def test_the_exit_code_is_that_of_the_new_file(models, answered, rescan, verdict, code, pytester):
+    rescan(verdict)
+    answered("unlearning", tiny())
+    assert repair("-o", "new.keras") == code
+    assert (pytester.path / "new.keras").exists()
+
+
+def test_a_filter_is_not_scanned(models, answered, rescan, capsys):
+    asked = rescan("backdoor")
+    answered("input-filter", tiny())
+    assert repair("-o", "new.keras", "--method=input-filter") == 0
+    assert asked == []
+    assert "its backdoor is still inside, behind the filter" in capsys.readouterr().out
+
+
+def test_a_refusal_writes_nothing_and_ends_with_two(models, answered, capsys, pytester):
+    answered(None)
+    assert repair("-o", "new.keras") == 2
+    assert capsys.readouterr().out == "m.keras: no method does\n"
+    assert not (pytester.path / "new.keras").exists()
+
+
+def test_what_cannot_be_written_is_no_success(models, answered, rescan, capsys, pytester):
+    (pytester.path / "file").write_text("")
+    rescan("clean")
+    answered("unlearning", tiny())
+    assert repair("-o", "file/new.keras") == 2
+    assert "m.keras: not written: file/new.keras: " in capsys.readouterr().out
+    assert repair("-o", "new.keras", "--json=file/out.json") == 2
+    assert "report not written: file/out.json: " in capsys.readouterr().out
+
+
+def test_the_model_itself_is_never_the_output_by_whatever_name(models, pytester, capsys):
+    (pytester.path / "m.keras").write_bytes(b"kept")
+    (pytester.path / "other.keras").hardlink_to(pytester.path / "m.keras")
+    for output in ("m.keras", "./m.keras", "other.keras"):
+        with pytest.raises(SystemExit) as end:
+            repair("-o", output)
+        assert end.value.code == 4
+        assert "is the model itself, which stays as it is" in capsys.readouterr().err
+    assert (pytester.path / "m.keras").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "the following arguments are required: -o/--output"),
+        (("-o", "new.h5"), "--output: expected the name of a .keras file, got 'new.h5'"),
+        (("-o", "n.keras", "--method=unlerning"), "unknown method 'unlerning'. Did you mean 'unlearning'?"),
+        (("-o", "n.keras", "--max-loss=many"), "--max-loss: expected a number from 0 to 100, got 'many'"),
+        (("-o", "n.keras", "--rule=7"), "--trigger and --rule belong together"),
+        (("-o", "n.keras", "--trigger=none.npz", "--rule=7"), "--trigger: no trigger in none.npz"),
+    ],
+)
+def test_wrong_usage_ends_with_four(models, arguments, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        repair(*arguments)
+    assert end.value.code == 4
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "rule"), [("next", "next"), ("7", 7), ("1>7 2>3", {1: 7, 2: 3})])
+def test_rules_of_a_known_trigger_are_read(model, monkeypatch, text, rule):
+    asked = []
+
+    def answer(path, seeds, options, methods, max_loss, known):
+        asked.append((methods, max_loss, known[1]))
+        return Repair("m.keras", "", error="asked"), None
+
+    monkeypatch.setattr(importlib.import_module("pytest_backdoor.repaired"), "repair_model", answer)
+    assert repair("-o", "new.keras", "--trigger=trigger.npz", f"--rule={text}", "--max-loss=5") == 2
+    assert asked == [(("lipschitz", "fine-pruning", "unlearning"), 0.05, rule)]
+
+
+@pytest.mark.parametrize("text", ["previous", "-1", "1>", "1>7,2>7"])
+def test_a_rule_that_says_nothing_is_wrong_usage(model, text, capsys):
+    with pytest.raises(SystemExit) as end:
+        repair("-o", "new.keras", "--trigger=trigger.npz", f"--rule={text}")
+    assert end.value.code == 4
+    assert (
+        f"--rule: expected next, the number of a class or classes as '1>7 2>7', got {text!r}" in capsys.readouterr().err
+    )

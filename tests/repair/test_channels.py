@@ -1,0 +1,83 @@
+"""Channels of convolutions: which can be silenced, and that a silenced one gives exactly zero."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from pytest_backdoor.repair.channels import activity, convolutions, masks
+from pytest_backdoor.repair.tuning import rebuilt
+from tests.tiny import subject_of
+
+SHAPE = (4, 4, 2)
+
+
+def sequential(*middle):
+    return keras.Sequential([keras.Input(SHAPE), *middle, layers.GlobalAveragePooling2D(), layers.Dense(2)])
+
+
+def conv(**options):
+    return layers.Conv2D(3, 3, name="conv", **options)
+
+
+def shaken(model):
+    """The model with random weights, those of its batch norms among them; variances stay above zero."""
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.uniform(0.5, 2.0, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("middle", "norm", "ending"),
+    [
+        ([conv(activation="relu")], None, "conv"),
+        ([conv(), layers.ReLU(name="end")], None, "end"),
+        ([conv(activation="tanh")], None, "conv"),
+        ([conv(use_bias=False), layers.BatchNormalization(name="norm"), layers.ReLU(name="end")], "norm", "end"),
+        ([conv(), layers.BatchNormalization(name="norm", center=False), layers.ELU(name="end")], "norm", "end"),
+        ([conv(), layers.BatchNormalization(name="norm", scale=False), layers.LeakyReLU(name="end")], "norm", "end"),
+        ([layers.SeparableConv2D(3, 3, name="conv"), layers.Activation("gelu", name="end")], None, "end"),
+        ([conv(), layers.MaxPooling2D()], None, None),
+        ([conv(), layers.Activation("sigmoid")], None, None),
+    ],
+)
+def test_a_silenced_channel_gives_exactly_zero_and_the_others_what_they_gave(middle, norm, ending):
+    model = shaken(sequential(*middle))
+    (found,) = convolutions(model)
+    assert (found.norm and found.norm.name, found.ending and found.ending.name) == (norm, ending)
+    kept = masks(model, [(found, np.array([1]))])
+    silent = rebuilt(model, [weight * mask for weight, mask in zip(model.get_weights(), kept, strict=True)])
+    images = np.random.default_rng(1).normal(size=(5, *SHAPE)).astype("float32")
+    holder = ending or norm or "conv"
+    before, after = (keras.Model(m.inputs[0], m.get_layer(holder).output).predict(images) for m in (model, silent))
+    assert (before[..., 1] != 0).any()
+    assert (after[..., 1] == 0).all()
+    assert np.array_equal(after[..., [0, 2]], before[..., [0, 2]])
+
+
+def test_a_convolution_whose_activation_makes_something_of_zero_is_left_out():
+    assert convolutions(sequential(conv(activation="sigmoid"))) == []
+
+
+def test_convolutions_of_nested_models_are_found_in_the_order_of_the_computation():
+    inner = keras.Sequential([keras.Input((2, 2, 3)), layers.Conv2D(4, 1, name="inside", activation="relu")])
+    model = sequential(conv(activation="relu"), inner, layers.Conv2D(5, 1, name="behind"))
+    assert [each.layer.name for each in convolutions(model)] == ["conv", "inside", "behind"]
+    nested = convolutions(model)[1]
+    silenced = masks(model, [(nested, np.array([0, 3]))])
+    assert [int((mask == 0).sum()) for mask in silenced] == [0, 0, 6, 2, 0, 0, 0, 0]
+
+
+def test_without_channels_every_weight_is_kept():
+    assert all((mask == 1).all() for mask in masks(sequential(conv()), []))
+
+
+def test_activity_is_the_mean_absolute_output_over_images_and_places():
+    model = keras.Sequential(
+        [keras.Input((1, 2, 1)), layers.Conv2D(2, 1, name="conv"), layers.ReLU(), layers.Flatten(), layers.Dense(2)]
+    )
+    model.get_layer("conv").set_weights([np.array([[[[1.0, -2.0]]]]), np.array([0.0, 1.0])])
+    images = np.array([0.0, 1.0, 0.25, 0.75], "float32").reshape(2, 1, 2, 1)
+    found = activity(subject_of(model, (1, 2, 1)), convolutions(model)[0], images)
+    # The second channel is 1 - 2 x, which ReLU cuts: 1, 0, 0.5, 0.
+    assert found == pytest.approx([0.5, 0.375])

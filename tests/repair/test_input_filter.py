@@ -1,0 +1,100 @@
+"""The filter model: its entropy by hand, both twins, and a file that Keras loads without code of ours."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from pytest_backdoor.attacks import success
+from pytest_backdoor.contract import Sample
+from pytest_backdoor.loading import keras_file
+from pytest_backdoor.repair.input_filter import Settings, filtered
+from pytest_backdoor.triggers.trigger import Trigger
+from tests.tiny import linear, subject_of
+
+SHAPE = (1, 2, 1)
+
+
+def boundary(weights, images):
+    model = linear(weights, np.zeros(2), SHAPE)
+    seeds = Sample(np.asarray(images, "float32").reshape(-1, *SHAPE), np.zeros(len(images), int))
+    return filtered(model, subject_of(model, SHAPE), seeds, Settings(overlays=2), np.random.default_rng(0))[1]
+
+
+def test_a_model_that_never_knows_has_one_bit_of_two_classes():
+    assert boundary(np.zeros((2, 2)), [[0, 1], [1, 0], [1, 1]]) == pytest.approx(1.0)
+
+
+def test_the_entropy_is_over_the_classes_of_each_overlay_and_not_over_the_overlays():
+    # Each blend is certain of one class, be it the one or the other: over the overlays it would be one bit.
+    certain = [[1, 0], [0, 1]] * 3
+    assert boundary(1000 * np.eye(2), [*certain, [0.9, 0.0]]) < 0.5
+
+
+def test_a_certain_image_is_rejected_and_an_uncertain_one_is_not():
+    model = linear(20 * np.eye(2), np.zeros(2), SHAPE)
+    seeds = Sample(np.full((20, *SHAPE), 0.5, "float32"), np.zeros(20, int))
+    made, limit = filtered(model, subject_of(model, SHAPE), seeds, Settings(overlays=2), np.random.default_rng(0))
+    assert limit == pytest.approx(1.0)
+    answers = made.predict(np.array([[1.0, 0.0], [0.5, 0.5]], "float32").reshape(2, *SHAPE))
+    assert answers[0].argmax() == 2
+    assert answers.sum(1) == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 2)])
+def test_flat_images_and_images_without_channels_are_blended_too(shape):
+    model = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(2)])
+    images = np.random.default_rng(0).random((20, *SHAPE)).astype("float32")
+    seeds = Sample(images, np.zeros(20, int))
+    made, _ = filtered(model, subject_of(model, SHAPE), seeds, Settings(overlays=3), np.random.default_rng(0))
+    assert made.output_shape == (None, 3)
+    assert made.input_shape == (None, *shape)
+
+
+@pytest.fixture(scope="module")
+def twins(example, examples):
+    """The filters of the backdoored and of the clean model, as subjects, with the trigger and held-out seeds."""
+    trigger = Trigger.load(examples / "planted" / "mnist_pattern_to_one.npz")
+    return {name: filter_of(name, example) for name in ("mnist_pattern_to_one", "mnist_clean")}, trigger
+
+
+def filter_of(name, example):
+    model, images, labels = example(name)
+    images = images.reshape(-1, 28, 28, 1).astype("float32") / 255
+    seeds = Sample(images[::2], labels[::2])
+    made, _ = filtered(model, subject_of(model, (28, 28, 1)), seeds, Settings(), np.random.default_rng(0))
+    return made, Sample(images[1::2], labels[1::2])
+
+
+def test_the_trigger_is_rejected_and_clean_images_are_not(twins):
+    filters, trigger = twins
+    made, seeds = filters["mnist_pattern_to_one"]
+    triggered = made.predict(trigger.apply(seeds.images)).argmax(-1)
+    assert success(triggered, seeds.labels, {source: 7 for source in range(10) if source != 7}) < 0.1
+    assert np.mean(triggered == 10) > 0.8
+    assert np.mean(made.predict(seeds.images).argmax(-1) == seeds.labels) > 0.93
+
+
+def test_the_clean_twin_rejects_neither(twins):
+    filters, trigger = twins
+    made, seeds = filters["mnist_clean"]
+    for images in (seeds.images, trigger.apply(seeds.images)):
+        assert np.mean(made.predict(images).argmax(-1) == 10) < 0.06
+
+
+def test_a_fresh_python_loads_the_file_with_keras_alone(twins, tmp_path):
+    made, seeds = twins[0]["mnist_pattern_to_one"]
+    made.save(tmp_path / "filter.keras")
+    np.save(tmp_path / "images.npy", seeds.images[:5])
+    code = (
+        "import sys, keras, numpy as np; m = keras.saving.load_model('filter.keras', safe_mode=True);"
+        "np.save('out.npy', m.predict(np.load('images.npy'), verbose=0));"
+        "assert not any(name.startswith('pytest_backdoor') for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    expected = made.predict(seeds.images[:5])
+    assert np.load(tmp_path / "out.npy") == pytest.approx(expected, abs=1e-5)
+    loaded = keras_file.load(tmp_path / "filter.keras")  # the static check lets it pass
+    assert loaded.predict(seeds.images[:5]) == pytest.approx(expected, abs=1e-5)

@@ -1,0 +1,94 @@
+"""Tuning and unlearning of tiny models: what is learned, what is kept, and that the generator decides all."""
+
+import numpy as np
+import pytest
+
+from pytest_backdoor.attacks import pixel
+from pytest_backdoor.contract import Sample
+from pytest_backdoor.repair.tuning import Settings, batch, seen_alike, tuned
+from pytest_backdoor.repair.unlearning import unlearned
+from tests.tiny import bright_model, bright_pixels, subject_of
+
+SHAPE = (8, 8, 1)
+TRIGGER = pixel(SHAPE, 5, 5)  # which bright_model takes for class 1
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_a_triggered_image_is_answered_as_a_clean_one_and_the_model_stays_as_it_is():
+    model, (subject, seeds) = bright_model(), bright_pixels()
+    before = model.get_weights()
+    assert (subject.classes(TRIGGER.apply(seeds.images)) == 1).all()
+    made = seen_alike(unlearned(model, subject, seeds, [TRIGGER], Settings(reach=0, rates=(1.0,)), rng()), subject)
+    assert (made.classes(TRIGGER.apply(seeds.images)) == seeds.labels).all()
+    assert (made.classes(seeds.images) == seeds.labels).all()
+    assert all(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
+
+
+def test_the_same_generator_gives_the_same_weights_and_another_one_others():
+    model, (subject, seeds) = bright_model(), bright_pixels()
+    made = [
+        unlearned(
+            model, subject, seeds, [TRIGGER], Settings((0.1,), steps=3), np.random.default_rng(seed)
+        ).get_weights()[0]
+        for seed in (1, 1, 2)
+    ]
+    assert np.array_equal(made[0], made[1])
+    assert not np.array_equal(made[0], made[2])
+
+
+def test_a_rate_that_breaks_the_model_gives_way_to_a_lower_one():
+    model, (subject, seeds) = bright_model(), bright_pixels()
+    wild = unlearned(model, subject, seeds, [TRIGGER], Settings((1e9, 1.0), reach=0), rng())
+    assert (seen_alike(wild, subject).classes(TRIGGER.apply(seeds.images)) == seeds.labels).all()
+
+
+def test_where_no_rate_suffices_the_best_one_counts():
+    model, (subject, seeds) = bright_model(), bright_pixels()
+    made = unlearned(model, subject, seeds, [TRIGGER], Settings((1e-9, 1e9), steps=1, reach=0), rng())
+    assert made.get_weights()[0] == pytest.approx(model.get_weights()[0], abs=1e-6)
+
+
+def test_weights_under_a_zero_of_their_mask_stay():
+    model, (subject, seeds) = bright_model(), bright_pixels()
+    kept = [np.zeros((64, 3)), np.ones(3)]
+    made = tuned(model, subject, seeds, [TRIGGER], kept, Settings((0.1,), steps=3), rng())
+    assert np.array_equal(made.get_weights()[0], model.get_weights()[0])
+    assert not np.array_equal(made.get_weights()[1], model.get_weights()[1])
+
+
+def test_labels_teach_where_the_model_is_wrong_and_its_own_answers_do_not():
+    model, (subject, seeds) = bright_model(), bright_pixels()
+    others = Sample(seeds.images, (seeds.labels + 1) % 3)
+    made = {
+        answers: seen_alike(
+            tuned(model, subject, others, [], [np.ones(1)] * 2, Settings((1.0,), answers=answers, reach=0), rng()),
+            subject,
+        )
+        for answers in (0.0, 1.0)
+    }
+    assert (made[0.0].classes(seeds.images) == others.labels).all()
+    assert (made[1.0].classes(seeds.images) == seeds.labels).all()
+
+
+def test_a_softmax_is_there_again_after_the_training():
+    import keras
+
+    model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3, "softmax")])
+    made = tuned(
+        model, subject_of(model, SHAPE), bright_pixels()[1], [], [np.ones(1)] * 2, Settings((0.1,), steps=1), rng()
+    )
+    assert made.predict(np.ones((2, *SHAPE))).sum(1) == pytest.approx([1, 1])
+
+
+def test_a_batch_shows_versions_and_keeps_the_clean_images_and_the_classes_beside_them():
+    seeds = bright_pixels()[1]
+    drawn = batch(seeds, [TRIGGER.apply(seeds.images)], 3, Settings(batch=40, reach=0), rng())
+    assert drawn.shown[:, 5, 5] == pytest.approx(1.0)
+    changed = drawn.shown != drawn.clean
+    assert changed.sum() == 40
+    assert drawn.labels.sum(1) == pytest.approx(np.ones(40))
+    assert drawn.clean[:, 0, :3, 0] == pytest.approx(0.5 * drawn.labels)  # the class is the share of its bright pixel
+    assert 10 < (drawn.labels.max(1) < 1).sum() < 30  # those mixed with another class

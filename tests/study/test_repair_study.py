@@ -1,0 +1,44 @@
+"""The tables of repairs, worked by hand."""
+
+from example_models.repair_study import cell, figures, report, share_clean, summary
+
+
+def entry(accuracy, success):
+    return {"accuracy": accuracy, "success": success}
+
+
+def row(name, attack, result):
+    return {"name": name, "attack": attack, "kind": "all-to-one", "result": result}
+
+
+BEFORE = entry(0.98, 1.0)
+ROWS = [
+    row("a", "pixel", {"before": BEFORE, "unlearning": entry(0.97, 0.02), "chosen": "unlearning"}),
+    row("b", "pattern", {"before": BEFORE, "lipschitz": entry(0.98, 0.10), "chosen": "lipschitz"}),
+    row("c", "blend", {"before": BEFORE, "unlearning": entry(0.5, 0.02), "chosen": None}),
+]
+
+
+def test_a_cell_has_the_medians_of_what_could_be_used():
+    assert cell([entry(0.9, 0.1), entry(0.7, 0.3), {}, {"error": "no convolution"}]) == "0.800, 0.200"
+    assert cell([{}]) == ""
+
+
+def test_the_summary_is_of_the_chosen_copies():
+    patches, others = summary(ROWS, {"a": {"verdict": "clean"}, "b": {"verdict": "backdoor"}})[2:]
+    assert patches == "| patches | 2 | 2 | 6.0 % | 10.0 % | 0.5 % | 1.0 % | 1 of 2 (9 to 91 %) |"
+    assert others == "| other triggers | 1 | 0 |  |  |  |  |  |"
+
+
+def test_without_a_copy_there_are_no_figures():
+    assert figures([]) == [""] * 4
+    assert share_clean([]) == ""
+
+
+def test_the_report_has_a_line_for_each_attack(tmp_path):
+    import json
+
+    (tmp_path / "mnist" / "repair").mkdir(parents=True)
+    (tmp_path / "mnist" / "a.json").write_text(json.dumps({"attack": "pixel", "kind": "all-to-one"}))
+    (tmp_path / "mnist" / "repair" / "a.json").write_text(json.dumps(ROWS[0]["result"]))
+    assert "| pixel, all-to-one | 1 | 0.980, 1.000 |  |  |  | 0.970, 0.020 |  |  |" in report(tmp_path)

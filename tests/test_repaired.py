@@ -1,0 +1,178 @@
+"""Repair of one model: what is chosen, what is refused, and that the model stays as it is."""
+
+import keras
+import numpy as np
+import pytest
+
+from pytest_backdoor import judge, repaired
+from pytest_backdoor.errors import OptionError, OutOfScopeError
+from pytest_backdoor.loading import safety
+from pytest_backdoor.options import Options
+from pytest_backdoor.repaired import prepare, repair_model
+from pytest_backdoor.results import Finding, ScanResult
+from pytest_backdoor.triggers.trigger import Trigger
+
+NAME = "mnist_pattern_to_one"
+
+
+@pytest.fixture(scope="module")
+def planted(examples):
+    return Trigger.load(examples / "planted" / f"{NAME}.npz")
+
+
+@pytest.fixture
+def zeroed(monkeypatch):
+    """A method that leaves nothing of the model."""
+
+    def method(ward, triggers, rng):
+        made = keras.models.clone_model(ward.model)
+        made.set_weights([0 * weight for weight in made.get_weights()])
+        return made, "all gone"
+
+    monkeypatch.setitem(repaired.METHODS, "zeroed", method)
+
+
+@pytest.fixture(scope="module")
+def both(examples, planted):
+    """The same repair twice."""
+    path = examples / f"{NAME}.keras"
+    before = safety.sha256(path)
+    runs = [repair_model(path, methods=("lipschitz", "unlearning"), known=(planted, 7)) for _ in range(2)]
+    assert safety.sha256(path) == before
+    return runs
+
+
+def test_the_method_that_leaves_the_trigger_least_is_chosen_and_keeps_the_accuracy(both):
+    repair, made = both[0]
+    assert repair.chosen == "unlearning"
+    assert repair.error is None
+    assert repair.rules == ("0>7 1>7 2>7 3>7 4>7 5>7 6>7 8>7 9>7",)
+    assert repair.success[0][0] > 0.95
+    lipschitz, unlearning = repair.attempts
+    assert lipschitz.success == repair.success
+    assert lipschitz.done == "0 channels silenced"
+    assert unlearning.success[0][0] <= 0.05
+    assert repair.accuracy[0] - unlearning.accuracy[0] <= 0.02
+    assert unlearning.done == "tuned with 1 trigger"
+    assert made.output_shape == (None, 10)
+
+
+def test_the_same_seed_gives_the_same_repair(both):
+    (first, one), (second, other) = both
+    assert first.attempts[1].success == second.attempts[1].success
+    for mine, theirs in zip(one.get_weights(), other.get_weights(), strict=True):
+        assert mine == pytest.approx(theirs, abs=1e-4)
+
+
+def test_a_repair_that_leaves_the_trigger_working_is_refused(examples, planted):
+    repair, made = repair_model(examples / f"{NAME}.keras", methods=("lipschitz",), known=(planted, 7))
+    assert made is None
+    assert repair.chosen is None
+    assert repair.attempts[0].success == repair.success
+    assert repair.error.startswith(
+        "no method brings the success of every trigger to 15 % or less and costs at most 2 points of held-out accuracy."
+    )
+
+
+def test_a_repair_that_costs_too_much_accuracy_is_refused_unless_it_may(examples, planted, zeroed):
+    path = examples / f"{NAME}.keras"
+    assert repair_model(path, methods=("zeroed",), known=(planted, 7))[1] is None
+    repair, made = repair_model(path, methods=("zeroed",), known=(planted, 7), max_loss=1.0)
+    assert made is not None
+    assert repair.attempts[0].accuracy[0] == pytest.approx(0.1)
+
+
+def test_a_method_that_needs_what_the_model_lacks_is_said_to(examples, planted, monkeypatch, zeroed):
+    def refuse(ward, triggers, rng):
+        raise OutOfScopeError("no convolution")
+
+    monkeypatch.setitem(repaired.METHODS, "refused", refuse)
+    repair, _ = repair_model(examples / f"{NAME}.keras", methods=("refused",), known=(planted, 7))
+    assert (repair.attempts[0].error, repair.attempts[0].accuracy) == ("no convolution", None)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "success", "good"),
+    [
+        ((0.98, 0.96), (0.15,), True),
+        ((0.98, 0.959), (0.0,), False),
+        ((0.98, 0.98), (0.0, 0.16), False),
+        ((0.90, 0.95), (0.0,), True),
+    ],
+)
+def test_a_repair_keeps_accuracy_and_leaves_no_trigger(accuracy, success, good):
+    assert judge.is_repaired(accuracy, success, 0.02) is good
+
+
+def test_a_black_box_has_nothing_to_repair(planted):
+    seeds = np.zeros((4, 28, 28, 1), "float32"), np.arange(4)
+    repair, made = repair_model(lambda images: np.eye(10)[:4], seeds, known=(planted, 7), name="box")
+    assert made is None
+    assert repair.error == "the model is a function, which has no weights to repair. Give the Keras model."
+
+
+def test_without_seeds_nothing_is_repaired(example, planted):
+    repair, _ = repair_model(example(NAME)[0], known=(planted, 7))
+    assert repair.error.startswith("no seeds, and a repair is tuned and measured with them.")
+
+
+@pytest.mark.parametrize("rule", [10, {0: 11}])
+def test_a_class_that_the_model_does_not_know_is_wrong_usage(examples, planted, rule):
+    with pytest.raises(OptionError, match=r"--rule: class 1\d, but the model knows the classes 0 to 9"):
+        repair_model(examples / f"{NAME}.keras", known=(planted, rule))
+
+
+@pytest.mark.parametrize(("rule", "shown"), [("next", "0>1 1>2 "), ({1: 7}, "1>7")])
+def test_a_known_trigger_has_any_rule(examples, planted, rule, shown):
+    repair, _ = repair_model(examples / f"{NAME}.keras", methods=("lipschitz",), known=(planted, rule))
+    assert repair.rules[0].startswith(shown)
+
+
+def test_the_triggers_are_those_that_a_scan_finds(examples, planted, monkeypatch):
+    found = tuple(
+        Finding("BD303", "patch", "source-specific", 7, source, None, 0.01, 9, (1.0, 0.9, 1.0), 1e-6, trigger=planted)
+        for source in (1, 2)
+    )
+
+    def scan(model, seeds, options, name):
+        return ScanResult(name, "", "backdoor", findings=found)
+
+    monkeypatch.setattr(repaired, "scan", scan)
+    repair, _ = repair_model(examples / f"{NAME}.keras", methods=("lipschitz",))
+    assert repair.rules == ("1>7", "2>7")
+    assert len(repair.success) == 2
+
+
+@pytest.mark.parametrize(("error", "said"), [(None, "ends with clean. "), ("too few", "ends with clean: too few. ")])
+def test_a_model_that_scans_clean_is_not_repaired(examples, monkeypatch, error, said):
+    monkeypatch.setattr(repaired, "scan", lambda *given: ScanResult("m", "", "clean", error=error))
+    repair, made = repair_model(examples / f"{NAME}.keras")
+    assert made is None
+    assert said in repair.error
+
+
+def test_the_halves_share_no_image_and_hold_every_seed_those_that_the_model_gets_wrong_too(examples):
+    path = examples / f"{NAME}.keras"
+    ward = prepare(path, None, Options(), "m", safety.sha256(path))
+    images = np.concatenate([ward.tuning.images, ward.held_out.images])
+    assert len(images) == 200
+    assert len(np.unique(images.reshape(200, -1), axis=0)) == 200
+    accuracy, _ = repaired.measured(ward, ward.model, [])
+    assert accuracy[0] < 1
+
+
+def test_without_labels_the_models_own_answers_are_right(example):
+    model, images, _ = example(NAME)
+    ward = prepare(model, images, Options(), "m", "")
+    assert repaired.measured(ward, ward.model, [])[0][0] == 1
+
+
+def test_fine_pruning_and_the_filter_say_what_they_did(examples, planted):
+    repair, _ = repair_model(
+        examples / "mnist_pixel_to_one.keras",
+        methods=("fine-pruning", repaired.FILTER),
+        known=(Trigger.load(examples / "planted" / "mnist_pixel_to_one.npz"), 3),
+    )
+    pruning, behind = repair.attempts
+    assert pruning.done.endswith("channels silenced, tuned")
+    assert behind.done.startswith("rejects blends under ")
