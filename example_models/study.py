@@ -157,9 +157,7 @@ def main() -> None:
     measured = report(options.root)
     print(measured)
     if options.output:
-        text = options.output.read_text()
-        before, after = text[: text.index(BEGIN)], text[text.index(END) :]
-        options.output.write_text(f"{before}{BEGIN}\n{measured}\n{after}")
+        tables.replace(options.output, BEGIN, END, measured)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import mean, quantiles
 from typing import Any
 
@@ -112,3 +113,10 @@ def misjudged(rows: Sequence[Row]) -> list[str]:
 
 def line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def replace(page: Path, begin: str, end: str, measured: str) -> None:
+    """Puts what was measured between two marks of a document."""
+    text = page.read_text()
+    before, after = text[: text.index(begin)], text[text.index(end) :]
+    page.write_text(f"{before}{begin}\n{measured}\n{after}")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
 from pytest_backdoor import judge
 from pytest_backdoor.confirm import pruning, strip
-from pytest_backdoor.confirm.alone import trigger_alone
 from pytest_backdoor.confirm.minimise import minimise
-from pytest_backdoor.confirm.repetition import repetition
 from pytest_backdoor.confirm.transfer import flows, success
 from pytest_backdoor.contract import Contract, Sample
 from pytest_backdoor.judge import Suspicion
@@ -38,23 +35,18 @@ def confirm(
     finding = settle(suspicion, (suspected, *stronger), contract, seeds)
     if finding is None:
         return None, cost
-    more = convincing(finding, stronger, contract, *rng.spawn(1))
+    more = convincing(finding, contract, *rng.spawn(1))
     return dataclasses.replace(finding, evidence=finding.evidence + more), cost
 
 
-def convincing(
-    finding: Finding, starts: Sequence[Trigger], contract: Contract, rng: np.random.Generator
-) -> tuple[Evidence, ...]:
-    """What else tells a planted trigger from a natural weakness, on held-out seeds; what does not apply is left out.
+def convincing(finding: Finding, contract: Contract, rng: np.random.Generator) -> tuple[Evidence, ...]:
+    """What else is known of the trigger on held-out seeds; what does not apply to it is left out.
 
-    starts are the triggers that searches from fresh starts came to.
+    It decides nothing: natural triggers have such values too (docs/detection.md).
     """
-    subject, seeds, trigger = contract.subject, contract.held_out, finding.trigger
+    subject, trigger = contract.subject, finding.trigger
     assert trigger is not None  # of a new finding
-    measured = [repetition(starts, seeds.images)]
-    if finding.kind == "all-to-one" and finding.target is not None:
-        measured.append(trigger_alone(subject, trigger, finding.target, rng))
-        measured.append(strip.measure(subject, trigger, finding.kind, finding.target, seeds, strip.Settings(), rng))
+    measured = [strip.measure(subject, trigger, finding.kind, finding.target, contract.held_out, strip.Settings(), rng)]
     if any(layer.holds for layer in subject.layers):
         measured.append(pruning.measure(contract, trigger, label_map(finding, subject.num_classes))[0])
     return tuple(each for each in measured if each is not None)
@@ -63,17 +55,22 @@ def convincing(
 def settle(suspicion: Suspicion, triggers: tuple[Trigger, ...], contract: Contract, seeds: Sample) -> Finding | None:
     """The finding of the trigger that does most to the seeds, minimised, or None where held-out seeds refute it."""
     mapping = label_map(suspicion, contract.subject.num_classes)
-
-    def on_search_seeds(trigger: Trigger) -> float:
-        return success(contract.subject, trigger, seeds, mapping).value
-
-    strongest = max(triggers, key=on_search_seeds)
-    trigger = minimise(strongest, on_search_seeds)
+    trigger = strongest(suspicion, triggers, contract, seeds)
     transfer = success(contract.subject, trigger, contract.held_out, mapping)
     match, _ = permutation_match(flows(contract.subject, trigger, contract.held_out))
     if not judge.confirmed(suspicion, trigger, contract.held_out.images, transfer, match, len(mapping)):
         return None
     return _finding(suspicion, trigger, contract, transfer, match)
+
+
+def strongest(suspicion: Suspicion, triggers: tuple[Trigger, ...], contract: Contract, seeds: Sample) -> Trigger:
+    """The trigger that does most to the seeds of what is suspected, minimised."""
+    mapping = label_map(suspicion, contract.subject.num_classes)
+
+    def on_search_seeds(trigger: Trigger) -> float:
+        return success(contract.subject, trigger, seeds, mapping).value
+
+    return minimise(max(triggers, key=on_search_seeds), on_search_seeds)
 
 
 def harder(
