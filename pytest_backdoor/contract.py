@@ -14,7 +14,7 @@ from pytest_backdoor.scalings import usual
 from pytest_backdoor.seeds import Seeds, in_scale_of
 from pytest_backdoor.subject import Classifier, Subject
 
-ABOUT = 0.03  # accuracy that one scaling may lack to the best one and be as good
+ABOUT = 0.1  # accuracy that one scaling may lack to the best one and still be the right one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,21 +125,25 @@ def halves(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np
 
 
 def _best(logits: list[np.ndarray], labels: np.ndarray | None) -> int:
-    """Which scaling suits best: the likeliest labels, or without labels the most classes seen; the first of equals.
+    """Which scaling suits best: by accuracy, or without labels by how many classes are seen; the first of equals.
 
-    A network without much bias classifies as well in any scale. So of the scalings that are about as accurate as the
-    best one counts the one in which the model is least surprised where it is wrong.
+    A network without much bias classifies about as well in any larger scale, only more surely. So of the scalings that
+    are nearly as accurate as the best, the one counts in which what any of them gets wrong surprises the model least.
     """
-    if labels is not None:
-        accuracy = np.array([np.mean(z.argmax(-1) == labels) for z in logits])
-        losses = np.array([_surprise(z, labels) for z in logits])
-        losses[accuracy < accuracy.max() - ABOUT] = np.inf
-        return int(np.argmin(losses))
-    return int(np.argmax([_diversity(z.argmax(-1)) for z in logits]))
+    if labels is None:
+        return int(np.argmax([_diversity(z.argmax(-1)) for z in logits]))
+    right = np.array([z.argmax(-1) == labels for z in logits])  # (scalings, seeds)
+    accuracy = right.mean(1)
+    close = accuracy >= accuracy.max() - ABOUT
+    doubtful = ~right[close].all(0)
+    losses = np.array([_surprise(z[doubtful], labels[doubtful]) for z in logits])
+    return int(np.argmin(np.where(close, losses, np.inf)))
 
 
 def _surprise(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean cross-entropy of the labels; infinite where the model knows too few classes or answers NaN."""
+    """Mean cross-entropy of the labels, 0 of none; infinite where the model knows too few classes or answers NaN."""
+    if not len(labels):
+        return 0.0
     if labels.max() >= logits.shape[1] or np.isnan(logits).any():
         return np.inf
     return float(-log_softmax(logits, axis=-1)[np.arange(len(labels)), labels].mean())

@@ -57,9 +57,11 @@ def test_the_scaling_is_the_one_in_which_the_model_is_right(low, high, images, s
 def test_of_scalings_that_are_as_accurate_the_likelier_one_is_taken():
     """Two pixels and no bias: the brighter one decides in any scale, the more surely the larger the scale."""
     images = np.array([[[250, 0]], [[0, 250]], [[250, 0]], [[200, 0]], [[0, 200]]], "uint8")
-    labels = np.array([0, 1, 0, 1, 0])  # the last two are wrong: mean loss 0.65 by /255, 0.79 by [-1,1], 80 as is
+    labels = np.array([0, 1, 0, 1, 0])  # the last two are wrong: loss 1.2 by /255, 1.8 by [-1,1], 200 as is
     contract = check(classifier(two_pixels(), "m"), as_seeds((images, labels)), 0.5, np.random.default_rng(0))
     assert (contract.seeds.scaling, contract.seeds.accuracy) == ("/255", 0.6)
+    surely = check(classifier(two_pixels(), "m"), as_seeds((images[:3], labels[:3])), 0.5, np.random.default_rng(0))
+    assert surely.seeds.scaling == "/255"  # nothing is wrong in any, so the usual one and not the surest
 
 
 def test_standardised_seeds_are_given_back_as_they_were():

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from pytest_backdoor import calibrate, calibration, cli
@@ -54,8 +55,10 @@ def test_it_begins_with_the_shipped_reference(run, tmp_path):
 
 
 def test_the_profile_is_the_mode_of_the_entries(run, tmp_path):
-    run("models/a.keras", "--alone", "--profile=quick", "-o", "quick.json")
-    assert calibration.read(tmp_path / "quick.json")[0].mode == "quick"
+    np.savez(tmp_path / "models/a.seeds.npz", x=np.zeros(1))
+    run("models/a.keras", "models/b.keras", "--alone", "--profile=quick", "-o", "quick.json")
+    modes = [entry.mode for entry in calibration.read(tmp_path / "quick.json")]
+    assert modes == ["quick", "quick without seeds"]
 
 
 @pytest.mark.parametrize(
