@@ -82,7 +82,7 @@ def draw(given: argparse.Namespace, options: Options) -> tuple[str, bool]:
 
 def measured(given: argparse.Namespace, options: Options) -> tuple[Trajectories, dict[str, str]]:
     """The trajectories that were asked for, and what the page's head says of them; raises BackdoorError."""
-    from pytest_backdoor.contract import Sample, check
+    from pytest_backdoor.contract import check
     from pytest_backdoor.loading import keras_file
     from pytest_backdoor.scan import generator, sha256_of
     from pytest_backdoor.search.fuzzing import Settings
@@ -98,9 +98,7 @@ def measured(given: argparse.Namespace, options: Options) -> tuple[Trajectories,
     contract = check(model, read_seeds(given.seeds), options.min_accuracy, rng)
     if not contract.subject.layers:
         raise OutOfScopeError(f"{given.model} has no layer with neurons, which fuzzing pushes. Give another model.")
-    halves = contract.search, contract.held_out
-    images, labels = (np.concatenate([getattr(half, part) for half in halves]) for part in ("images", "labels"))
-    course = Course.of(contract.subject, Sample(images, labels), trigger, given.target).few(given.images, rng)
+    course = Course.of(contract.subject, contract.known, trigger, given.target).few(given.images, rng)
     settings = Settings(iterations=given.iterations, step=given.step, queue=1)
     found = trajectories(contract.subject, course.images, course.targets, settings, rng, course.ends)
     return found, facts(given, options, digest, contract, len(course.images), trigger, settings)

@@ -38,6 +38,13 @@ class Contract:
     seeds: SeedsUsed
     suspects: np.ndarray | None = None  # suspicious images in unit scale, where the user has some
 
+    @property
+    def known(self) -> Sample:
+        """All seeds that the model classifies right."""
+        first, second = self.search, self.held_out
+        images, labels = (first.images, second.images), (first.labels, second.labels)
+        return Sample(np.concatenate(images), np.concatenate(labels))
+
 
 def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.Generator) -> Contract:
     """The scaling in which the model does best on the seeds, and the seeds split in halves by class.

@@ -21,7 +21,7 @@ from pytest_backdoor.results import Finding, FuzzRun, Inputs
 from pytest_backdoor.scan import generator, sha256_of
 from pytest_backdoor.search import fuzzing
 from pytest_backdoor.search.fuzzing import Run
-from pytest_backdoor.seeds import as_seeds, seeds_beside
+from pytest_backdoor.seeds import as_seeds, seeds_or_beside
 from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.unseeded import GIVE_SEEDS
 
@@ -99,10 +99,7 @@ class Ground:
 
 def prepare(model: Any, seeds: Any, options: Options, name: str, digest: str) -> Ground:
     """The model, loaded safely, with its seeds; raises BackdoorError where nothing can be fuzzed."""
-    is_file = isinstance(model, str | Path)
-    if seeds is None:
-        seeds = options.seeds or (seeds_beside(Path(model)) if is_file else None)
-    loaded = keras_file.load(Path(model)) if is_file else model
+    seeds, loaded = seeds_or_beside(model, seeds, options.seeds), keras_file.opened(model)
     form = classifier(loaded, name, options.memory)
     if not form.gradients:
         raise OutOfScopeError("the model is a function without gradients to push along. Give the Keras model.")

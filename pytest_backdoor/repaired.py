@@ -22,7 +22,7 @@ from pytest_backdoor.repair import fine_pruning, input_filter, lipschitz, tuning
 from pytest_backdoor.repair.tuning import seen_alike
 from pytest_backdoor.results import Attempt, Evidence, Finding, Repair, ScanResult, Share
 from pytest_backdoor.scan import generator, rule_map, scan, sha256_of
-from pytest_backdoor.seeds import Seeds, as_seeds, seeds_beside
+from pytest_backdoor.seeds import Seeds, as_seeds, seeds_or_beside
 from pytest_backdoor.stats import share
 from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.triggers.trigger import Trigger
@@ -116,9 +116,7 @@ def repair_model(
 
 def prepare(model: Any, seeds: Any, options: Options, name: str, digest: str) -> Ward:
     """The model, loaded safely, with its seeds in the halves of its scan; raises BackdoorError for what cannot be."""
-    is_file = isinstance(model, str | Path)
-    given = seeds if seeds is not None else options.seeds or (seeds_beside(Path(model)) if is_file else None)
-    loaded = keras_file.load(Path(model)) if is_file else model
+    given, loaded = seeds_or_beside(model, seeds, options.seeds), keras_file.opened(model)
     form = classifier(loaded, name, options.memory)
     if not form.gradients:
         raise OutOfScopeError("the model is a function, which has no weights to repair. Give the Keras model.")

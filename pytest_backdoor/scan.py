@@ -17,14 +17,14 @@ from pytest_backdoor.check_results import Pruning
 from pytest_backdoor.confirm.pruning import dormant
 from pytest_backdoor.confirm.transfer import success
 from pytest_backdoor.confirmation import confirm
-from pytest_backdoor.contract import Contract, Sample, check, fit_suspects
+from pytest_backdoor.contract import Contract, check, fit_suspects
 from pytest_backdoor.errors import BackdoorError, ContractError, OutOfScopeError, TriggerError
 from pytest_backdoor.judge import Suspicion, Yardstick
 from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Finding, ScanResult
 from pytest_backdoor.search.coverage import Coverage, coverage
-from pytest_backdoor.seeds import as_seeds, seeds_beside
+from pytest_backdoor.seeds import as_seeds, seeds_or_beside
 from pytest_backdoor.stages import Bench, stages
 from pytest_backdoor.subject import Classifier, classifier
 from pytest_backdoor.suspected import accuse
@@ -89,7 +89,7 @@ def trigger_success(
     contract = _contract(model, seeds, options or Options(), "model")
     rule = rule_map(contract.subject.num_classes, target, source, mapping)
     trigger.require(contract.subject.image_shape)
-    evidence = success(contract.subject, trigger, _all_seeds(contract), rule)
+    evidence = success(contract.subject, trigger, contract.known, rule)
     low, high = evidence.interval or (0.0, 1.0)
     return evidence.value, low, high
 
@@ -99,7 +99,7 @@ def neuron_coverage(model: Any, seeds: Any, threshold: float, options: Options) 
     contract = _contract(model, seeds, options, "model")
     if not contract.subject.layers:
         raise ContractError("the model is a function, whose layers cannot be seen. Give the Keras model.")
-    return coverage(contract.subject, _all_seeds(contract).images, threshold)
+    return coverage(contract.subject, contract.known.images, threshold)
 
 
 def pruning_curve(
@@ -117,17 +117,11 @@ def pruning_curve(
     TriggerError.
     """
     contract = _contract(model, seeds, options or Options(), "model")
-    sample, subject = _all_seeds(contract), contract.subject
+    sample, subject = contract.known, contract.subject
     if trigger is None:
         return dormant(subject, sample)
     trigger.require(subject.image_shape)
     return dormant(subject, sample, (trigger, rule_map(subject.num_classes, target, source, mapping)))
-
-
-def _all_seeds(contract: Contract) -> Sample:
-    """Both halves of the seeds that the model classifies right."""
-    parts = (contract.search, contract.held_out)
-    return Sample(np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts]))
 
 
 def rule_map(
@@ -150,10 +144,7 @@ def _scan(
     alpha: float,
     blank: ScanResult,
 ) -> ScanResult:
-    is_file = isinstance(model, str | Path)
-    if seeds is None:
-        seeds = options.seeds or (seeds_beside(Path(model)) if is_file else None)
-    loaded = keras_file.load(Path(model)) if is_file else model
+    seeds, loaded = seeds_or_beside(model, seeds, options.seeds), keras_file.opened(model)
     candidate = classifier(loaded, blank.path, options.memory)
     rng = generator(options.seed, blank.sha256)
     if seeds is None:
@@ -307,7 +298,7 @@ def _verdict(blank: ScanResult, contract: Contract, options: Options, trail: Tra
 
 def _contract(model: Any, seeds: Any, options: Options, name: str) -> Contract:
     """The contract of a model and its seeds, for callers outside of a scan."""
-    loaded = keras_file.load(Path(model)) if isinstance(model, str | Path) else model
+    loaded = keras_file.opened(model)
     return check(
         classifier(loaded, name, options.memory), as_seeds(seeds), options.min_accuracy, generator(options.seed, "")
     )

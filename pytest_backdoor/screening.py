@@ -10,7 +10,7 @@ import numpy as np
 
 from pytest_backdoor.check_results import Screening
 from pytest_backdoor.confirm import strip
-from pytest_backdoor.contract import Sample, check, fit_suspects
+from pytest_backdoor.contract import check, fit_suspects
 from pytest_backdoor.errors import ContractError
 from pytest_backdoor.loading import keras_file
 from pytest_backdoor.options import Options
@@ -28,13 +28,11 @@ def screen(model: Any, images: Any, seeds: Any, settings: strip.Settings, option
     and seeds do not fit each other, or where there are too few to tell.
     """
     name, digest = str(model) if isinstance(model, str | Path) else getattr(model, "name", "model"), sha256_of(model)
-    form = classifier(keras_file.load(Path(model)) if isinstance(model, str | Path) else model, name, options.memory)
+    form = classifier(keras_file.opened(model), name, options.memory)
     given, rng = as_seeds(seeds), generator(options.seed, f"{digest} strip")
     suspects = fit_suspects(form, given, images)
     contract = check(form, given, options.min_accuracy, rng)
-    halves = (contract.search, contract.held_out)
-    known = Sample(np.concatenate([half.images for half in halves]), np.concatenate([half.labels for half in halves]))
-    clean = bounded(known, settings.clean, rng).images
+    clean = bounded(contract.known, settings.clean, rng).images
     if len(clean) < 2:
         raise ContractError(f"the model classifies {len(clean)} seeds right, and two are needed. Give more seeds.")
     moves = strip.shifts(len(clean), settings.overlays, rng)

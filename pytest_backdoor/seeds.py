@@ -75,6 +75,13 @@ def seeds_beside(model: Path) -> Path | None:
     return next((path for path in beside if path.is_file()), None)
 
 
+def seeds_or_beside(model: Any, given: Any, named: Any) -> Any:
+    """The seeds that were given, else the named ones, else those beside the model if it is a file, else None."""
+    if given is None:
+        given = named or (seeds_beside(Path(model)) if isinstance(model, str | Path) else None)
+    return given
+
+
 def read_seeds(path: Path | str) -> Seeds:
     """Seeds from an ``.npz`` or from a folder of images, with labels if there is one sub-folder per class.
 

@@ -28,7 +28,7 @@ from pytest_backdoor.loading import keras_file
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Finding, Kind, Planted, ScanResult, SeedsUsed, SelfTest
 from pytest_backdoor.scan import generator, judged, sha256_of
-from pytest_backdoor.seeds import as_seeds, seeds_beside
+from pytest_backdoor.seeds import as_seeds, seeds_or_beside
 from pytest_backdoor.stats import share
 from pytest_backdoor.subject import Shape, Subject, classifier
 from pytest_backdoor.triggers.trigger import Trigger
@@ -130,10 +130,7 @@ def smallest(plants: Iterable[Planted]) -> dict[str, float]:
 
 def prepare(model: Any, seeds: Any, options: Options, name: str, digest: str) -> Garden:
     """The model, loaded safely, with its seeds in halves; raises BackdoorError where nothing can be planted."""
-    is_file = isinstance(model, str | Path)
-    if seeds is None:
-        seeds = options.seeds or (seeds_beside(Path(model)) if is_file else None)
-    loaded = keras_file.load(Path(model)) if is_file else model
+    seeds, loaded = seeds_or_beside(model, seeds, options.seeds), keras_file.opened(model)
     form = classifier(loaded, name)
     if not form.gradients:
         raise OutOfScopeError("the model is a function, and nothing can be planted in one. Give the Keras model.")

@@ -36,8 +36,7 @@ def natural(candidate: Candidate, contract: Contract, rng: np.random.Generator) 
 
     The images are seeds that the model takes for the class, as many as the judge asks for at most.
     """
-    samples = (contract.search, contract.held_out)
-    clean = np.concatenate([sample.images[sample.labels == candidate.target] for sample in samples])
+    clean = contract.known.images[contract.known.labels == candidate.target]
     chosen = clean[rng.permutation(len(clean))[: judge.CONTROLS]]
     mask = candidate.trigger.arrays["mask"]
     # Each region is a trigger of its own, and its seeds are a batch.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ def check_dataset(model: Any, images: Any, labels: Any, options: Options) -> Dat
     Images are in the scale of their file, ``(n, height, width, channels)`` or ``(n, height, width)``; labels are the
     ones that were trained with. Raises BackdoorError for what cannot be checked.
     """
-    loaded = keras_file.load(Path(model)) if isinstance(model, str | Path) else model
+    loaded = keras_file.opened(model)
     form = classifier(loaded, "model", options.memory)
     rng = generator(options.seed, "dataset")
     data, truth = _data(form, images, labels)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_backdoor.errors import UnreadableModelError
 from pytest_backdoor.loading import safety
 
 if TYPE_CHECKING:
     import keras
+
+
+def opened(model: Any) -> Any:
+    """The model in a file, as ``load`` gives it; what is no path is taken for the model itself."""
+    return load(Path(model)) if isinstance(model, str | Path) else model
 
 
 def load(path: Path) -> keras.Model:
