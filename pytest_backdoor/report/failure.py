@@ -11,8 +11,15 @@ from pytest_backdoor.results import Evidence, Finding, ScanResult
 Line = tuple[str, str]  # label and text
 WIDTH = 9  # of the labels
 SUCCESS = "transfer"  # the check that measures success, which has a line of its own
+MEANINGS = {
+    "permutation": "on average {} of the images of a class go where the best one-to-one label map leads",
+    "strip": "{} of triggered images stay predictable when blended with clean ones (STRIP)",
+    "pruning": "pruning the neurons that the trigger moves most takes {} more of its success than of the accuracy",
+    "natural control": "{} go there with the same region of a clean image of that class, at most",
+}
 NEXT = {
-    "backdoor": "do not deploy this model; retrain from trusted data or repair it, scan again, keep replay as a test",
+    "backdoor": "do not deploy this model; retrain from trusted data or repair it (pytest-backdoor repair), scan "
+    "again, keep replay as a test",
     "inconclusive": "give what the first line asks for and scan again; this model is not cleared",
     "error": "correct what the first line names and scan again; this model is not cleared",
     "clean": "nothing to do",
@@ -55,8 +62,7 @@ def _about_finding(finding: Finding, several: bool, seeds: str) -> Iterator[Line
     yield "trigger", f"{finding.family}{' of' if finding.size == 1 else ','} {words.extent(finding, ' of the image')}"
     yield "success", f"{words.success(finding)} of held-out {seeds}, 99 % interval"
     checks = [_check(evidence) for evidence in finding.evidence if evidence.check != SUCCESS]
-    if checks:
-        yield "checks", ", ".join(checks)
+    yield from (("" if row else "checks", check) for row, check in enumerate(checks))
     if finding.trigger_path:
         yield "saved", finding.trigger_path
         yield "replay", replay(finding)
@@ -73,7 +79,8 @@ def replay(finding: Finding) -> str:
 
 
 def _check(evidence: Evidence) -> str:
-    if evidence.interval is None:
-        return f"{evidence.check} {evidence.value:.3g}"
-    low, high = evidence.interval
-    return f"{evidence.check} {evidence.value:.3g} ({low:.3g} to {high:.3g})"
+    value = words.percent(evidence.value)
+    if evidence.interval is not None:
+        low, high = evidence.interval
+        value = f"{value} ({100 * low:.3g} to {words.percent(high)})"
+    return MEANINGS.get(evidence.check, f"{evidence.check} {{}}").format(value)

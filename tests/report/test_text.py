@@ -44,11 +44,12 @@ BACKDOOR all-to-one, target class 7: 8 pixels (1.02 %), success 97 % (93 to 99 %
   effect   an image of any class that bears the trigger is taken for class 7
   trigger  patch, 8 pixels (1.02 %) of the image
   success  97 % (93 to 99 %) of held-out seeds, 99 % interval
-  checks   strip 0.99
+  checks   99 % of triggered images stay predictable when blended with clean ones (STRIP)
   saved    .backdoor/0123456789ab-0.npz
   replay   assert_trigger_inert(model, ".backdoor/0123456789ab-0.npz", seeds, target=7)
   repeat   pytest models/lenet.keras::backdoor --backdoor-scan
-  next     do not deploy this model; retrain from trusted data or repair it, scan again, keep replay as a test"""
+  next     do not deploy this model; retrain from trusted data or repair it (pytest-backdoor repair), scan again, \
+keep replay as a test"""
 
 
 @pytest.fixture
