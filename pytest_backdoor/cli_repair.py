@@ -7,9 +7,8 @@ import dataclasses
 import os
 import re
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pytest_backdoor import options as option
 from pytest_backdoor import tool, values
@@ -18,12 +17,14 @@ from pytest_backdoor.options import Options
 from pytest_backdoor.sealed import sealed
 
 if TYPE_CHECKING:
-    from pytest_backdoor.results import Repair
+    from pytest_backdoor.repaired import Rule
+    from pytest_backdoor.results import Repair, ScanResult
     from pytest_backdoor.triggers.trigger import Trigger
 
 REPAIRED, STILL_BACKDOORED, NOT_REPAIRED = 0, 1, 2
 OPTIONS = ("seeds", "profile", "budget", "alpha", "seed", "min_accuracy", "memory", "reference", "set")
 MAX_LOSS = 2.0  # points
+ROUNDS = 3  # of repairs, each of what the scans before it found
 EPILOG = (
     "exit code: 0 a new file that scans clean, or a filter, 1 a new file in which a scan still finds a backdoor, 2 no"
     " new file, or one without a verdict, or a report that was not written, 4 wrong usage"
@@ -87,7 +88,7 @@ def _run(given: argparse.Namespace, options: Options) -> int:
 
 
 def repair(given: argparse.Namespace, options: Options) -> Repair:
-    """Repairs the model, writes the new file and scans it."""
+    """Repairs the model, writes the new file and scans it; from what that finds it is repaired again."""
     from pytest_backdoor import repaired as room
     from pytest_backdoor import report
     from pytest_backdoor.scan import scan
@@ -96,17 +97,35 @@ def repair(given: argparse.Namespace, options: Options) -> Repair:
     methods = [values.pick(name, room.METHODS, "method") for name in given.method] or room.REPAIRS
     max_loss = _points(given.max_loss) / 100
     seeds = options.seeds or seeds_beside(given.model)
-    done, made = room.repair_model(given.model, seeds, options, methods, max_loss, _known(given))
-    if made is None:
-        return done
-    if problem := report.write_with(given.output, made.save):
-        return dataclasses.replace(done, error=f"not written: {problem}")
-    done = dataclasses.replace(done, output=given.output.as_posix())
-    if done.chosen == room.FILTER:
-        return dataclasses.replace(
-            done, error="the new file is not scanned: its backdoor is still inside, behind the filter"
-        )
-    return dataclasses.replace(done, rescan=scan(given.output, seeds, options))
+    known = _known(given)
+    last: Repair | None = None
+    for _ in range(ROUNDS):
+        done, made = room.repair_model(given.model, seeds, options, methods, max_loss, known)
+        if made is None:
+            return last or done
+        if problem := report.write_with(given.output, made.save):
+            return dataclasses.replace(done, error=f"not written: {problem}")
+        done = dataclasses.replace(done, output=given.output.as_posix())
+        if done.chosen == room.FILTER:
+            return dataclasses.replace(
+                done, error="the new file is not scanned: its backdoor is still inside, behind the filter"
+            )
+        rescan = scan(given.output, seeds, options)
+        last = dataclasses.replace(done, rescan=rescan)
+        if not rescan.findings:
+            break
+        known = [*zip(done.triggers, map(_rule, done.rules), strict=True), *_found(rescan)]
+    assert last is not None  # of the first round
+    return last
+
+
+def _found(result: ScanResult) -> list[tuple[Trigger, Rule]]:
+    """The triggers that a scan found, with their rules."""
+    from pytest_backdoor.repaired import known_of
+
+    assert result.classes is not None  # of a model that was scanned
+    known = (known_of(finding, result.classes) for finding in result.findings)
+    return [(each.trigger, each.mapping) for each in known]
 
 
 def _exit_code(done: Repair) -> int:
@@ -123,21 +142,21 @@ def _check_output(model: Path, output: Path) -> None:
         raise OptionError(f"--output: {output} is the model itself, which stays as it is. Give the name of a new file.")
 
 
-def _known(given: argparse.Namespace) -> tuple[Trigger, Literal["next"] | int | Mapping[int, int]] | None:
+def _known(given: argparse.Namespace) -> list[tuple[Trigger, Rule]]:
     """The user's trigger with its rule."""
     from pytest_backdoor.triggers.trigger import Trigger
 
     if (given.trigger is None) != (given.rule is None):
         raise OptionError("--trigger and --rule belong together: a trigger file, and what the trigger does.")
     if given.trigger is None:
-        return None
+        return []
     try:
-        return Trigger.load(given.trigger), _rule(given.rule)
+        return [(Trigger.load(given.trigger), _rule(given.rule))]
     except TriggerError as problem:
         raise OptionError(f"--trigger: {problem}") from problem
 
 
-def _rule(text: str) -> Literal["next"] | int | Mapping[int, int]:
+def _rule(text: str) -> Rule:
     if text == "next":
         return "next"
     if text.isdecimal() and text.isascii():

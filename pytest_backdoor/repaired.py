@@ -89,12 +89,12 @@ def repair_model(
     options: Options | None = None,
     methods: Sequence[str] = REPAIRS,
     max_loss: float = 0.02,
-    known: tuple[Trigger, Rule] | None = None,
+    known: Sequence[tuple[Trigger, Rule]] = (),
     name: str | None = None,
 ) -> tuple[Repair, keras.Model | None]:
     """The repaired copy of a model, a path or a Keras model, and what was measured; None where none is good enough.
 
-    Seeds are as for ``scan``. The triggers are those that a scan finds, or the known one with its rule. Of the methods
+    Seeds are as for ``scan``. The triggers are those that a scan finds, or known ones with their rules. Of the methods
     that cost no more than ``max_loss`` of held-out accuracy, the one that leaves the triggers the least success is
     chosen. The model and its file stay as they are. Never raises BackdoorError but OptionError: ``error`` says why
     there is no repaired copy.
@@ -105,7 +105,7 @@ def repair_model(
     repair, made = Repair(shown, sha256_of(model)), None
     try:
         ward = prepare(model, seeds, options, shown, repair.sha256)
-        triggers = [_given(ward, *known)] if known else found(model, ward, seeds, options, shown)
+        triggers = [_given(ward, *each) for each in known] or found(model, ward, seeds, options, shown)
         repair, made = _tried(repair, ward, triggers, methods, max_loss, options)
     except OptionError:
         raise
@@ -144,7 +144,12 @@ def _tried(
     rules = tuple(" ".join(f"{a}>{b}" for a, b in sorted(each.mapping.items())) for each in triggers)
     tries = [attempt(ward, each, triggers, options) for each in methods]
     repair = dataclasses.replace(
-        repair, rules=rules, accuracy=accuracy, success=before, attempts=tuple(attempt for attempt, _ in tries)
+        repair,
+        rules=rules,
+        triggers=tuple(each.trigger for each in triggers),
+        accuracy=accuracy,
+        success=before,
+        attempts=tuple(attempt for attempt, _ in tries),
     )
     good = [(each, made) for each, made in tries if is_good(each, accuracy, max_loss)]
     if not good:

@@ -205,6 +205,7 @@ class Repair:
     rescan: ScanResult | None = None  # of the new file
     seconds: float = 0.0
     error: str | None = None  # why there is no new file, or no scan of it
+    triggers: tuple[Trigger, ...] = field(default=(), compare=False, repr=False)
 
 
 def to_dict(result: ScanResult) -> dict[str, Any]:
@@ -290,7 +291,8 @@ def fuzz_run_from_dict(entry: Mapping[str, Any]) -> FuzzRun:
 
 def repair_to_dict(repair: Repair) -> dict[str, Any]:
     """The repair in the JSON report: builtins only."""
-    entry = dataclasses.asdict(dataclasses.replace(repair, rescan=None))
+    entry = dataclasses.asdict(dataclasses.replace(repair, rescan=None, triggers=()))
+    del entry["triggers"]
     attempts = [_plain(each) for each in entry["attempts"]]
     rescan = None if repair.rescan is None else to_dict(repair.rescan)
     return _plain(entry) | {"attempts": attempts, "rescan": rescan}

@@ -37,7 +37,7 @@ def both(examples, planted):
     """The same repair twice."""
     path = examples / f"{NAME}.keras"
     before = safety.sha256(path)
-    runs = [repair_model(path, methods=("lipschitz", "unlearning"), known=(planted, 7)) for _ in range(2)]
+    runs = [repair_model(path, methods=("lipschitz", "unlearning"), known=[(planted, 7)]) for _ in range(2)]
     assert safety.sha256(path) == before
     return runs
 
@@ -65,7 +65,7 @@ def test_the_same_seed_gives_the_same_repair(both):
 
 
 def test_a_repair_that_leaves_the_trigger_working_is_refused(examples, planted):
-    repair, made = repair_model(examples / f"{NAME}.keras", methods=("lipschitz",), known=(planted, 7))
+    repair, made = repair_model(examples / f"{NAME}.keras", methods=("lipschitz",), known=[(planted, 7)])
     assert made is None
     assert repair.chosen is None
     assert repair.attempts[0].success == repair.success
@@ -76,8 +76,8 @@ def test_a_repair_that_leaves_the_trigger_working_is_refused(examples, planted):
 
 def test_a_repair_that_costs_too_much_accuracy_is_refused_unless_it_may(examples, planted, zeroed):
     path = examples / f"{NAME}.keras"
-    assert repair_model(path, methods=("zeroed",), known=(planted, 7))[1] is None
-    repair, made = repair_model(path, methods=("zeroed",), known=(planted, 7), max_loss=1.0)
+    assert repair_model(path, methods=("zeroed",), known=[(planted, 7)])[1] is None
+    repair, made = repair_model(path, methods=("zeroed",), known=[(planted, 7)], max_loss=1.0)
     assert made is not None
     assert repair.attempts[0].accuracy[0] == pytest.approx(0.1)
 
@@ -87,7 +87,7 @@ def test_a_method_that_needs_what_the_model_lacks_is_said_to(examples, planted, 
         raise OutOfScopeError("no convolution")
 
     monkeypatch.setitem(repaired.METHODS, "refused", refuse)
-    repair, _ = repair_model(examples / f"{NAME}.keras", methods=("refused",), known=(planted, 7))
+    repair, _ = repair_model(examples / f"{NAME}.keras", methods=("refused",), known=[(planted, 7)])
     assert (repair.attempts[0].error, repair.attempts[0].accuracy) == ("no convolution", None)
 
 
@@ -106,25 +106,25 @@ def test_a_repair_keeps_accuracy_and_leaves_no_trigger(accuracy, success, good):
 
 def test_a_black_box_has_nothing_to_repair(planted):
     seeds = np.zeros((4, 28, 28, 1), "float32"), np.arange(4)
-    repair, made = repair_model(lambda images: np.eye(10)[:4], seeds, known=(planted, 7), name="box")
+    repair, made = repair_model(lambda images: np.eye(10)[:4], seeds, known=[(planted, 7)], name="box")
     assert made is None
     assert repair.error == "the model is a function, which has no weights to repair. Give the Keras model."
 
 
 def test_without_seeds_nothing_is_repaired(example, planted):
-    repair, _ = repair_model(example(NAME)[0], known=(planted, 7))
+    repair, _ = repair_model(example(NAME)[0], known=[(planted, 7)])
     assert repair.error.startswith("no seeds, and a repair is tuned and measured with them.")
 
 
 @pytest.mark.parametrize("rule", [10, {0: 11}])
 def test_a_class_that_the_model_does_not_know_is_wrong_usage(examples, planted, rule):
     with pytest.raises(OptionError, match=r"--rule: class 1\d, but the model knows the classes 0 to 9"):
-        repair_model(examples / f"{NAME}.keras", known=(planted, rule))
+        repair_model(examples / f"{NAME}.keras", known=[(planted, rule)])
 
 
 @pytest.mark.parametrize(("rule", "shown"), [("next", "0>1 1>2 "), ({1: 7}, "1>7")])
 def test_a_known_trigger_has_any_rule(examples, planted, rule, shown):
-    repair, _ = repair_model(examples / f"{NAME}.keras", methods=("lipschitz",), known=(planted, rule))
+    repair, _ = repair_model(examples / f"{NAME}.keras", methods=("lipschitz",), known=[(planted, rule)])
     assert repair.rules[0].startswith(shown)
 
 
@@ -171,7 +171,7 @@ def test_fine_pruning_and_the_filter_say_what_they_did(examples, planted):
     repair, _ = repair_model(
         examples / "mnist_pixel_to_one.keras",
         methods=("fine-pruning", repaired.FILTER),
-        known=(Trigger.load(examples / "planted" / "mnist_pixel_to_one.npz"), 3),
+        known=[(Trigger.load(examples / "planted" / "mnist_pixel_to_one.npz"), 3)],
     )
     pruning, behind = repair.attempts
     assert pruning.done.endswith("channels silenced, tuned")

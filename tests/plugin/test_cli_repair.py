@@ -8,9 +8,10 @@ import shutil
 import keras
 import pytest
 
-from pytest_backdoor import cli
+from pytest_backdoor import attacks, cli
 from pytest_backdoor.loading import safety
 from pytest_backdoor.results import Repair, ScanResult
+from tests.report import samples
 
 NAME = "mnist_pattern_to_one"
 
@@ -86,6 +87,40 @@ def test_the_exit_code_is_that_of_the_new_file(models, answered, rescan, verdict
     assert (pytester.path / "new.keras").exists()
 
 
+def test_what_the_scan_of_the_new_file_finds_is_repaired_with_what_was_known(models, monkeypatch, pytester):
+    first, second = (attacks.pixel((4, 4, 1), 0, column) for column in (1, 2))
+    left = dataclasses.replace(samples.backdoor().findings[0], target=1, source=None, mapping=None, trigger=second)
+    scans = [
+        ScanResult("new.keras", "", "backdoor", findings=(left,), classes=3),
+        ScanResult("new.keras", "", "clean", classes=3),
+    ]
+    rounds = []
+
+    def repair_model(path, seeds, options, methods, max_loss, known):
+        rounds.append(known)
+        triggers = tuple(trigger for trigger, _ in known) or (first,)
+        rules = ("0>2 1>2", "0>1 2>1")[: len(triggers)]
+        return Repair("m.keras", "", rules=rules, triggers=triggers, chosen="unlearning"), tiny()
+
+    monkeypatch.setattr(importlib.import_module("pytest_backdoor.repaired"), "repair_model", repair_model)
+    monkeypatch.setattr(importlib.import_module("pytest_backdoor.scan"), "scan", lambda *given: scans.pop(0))
+    assert repair("-o", "new.keras") == 0
+    assert rounds == [[], [(first, {0: 2, 1: 2}), (second, {0: 1, 2: 1})]]
+
+
+def test_where_a_second_round_is_refused_the_first_one_stays(models, answered, monkeypatch, pytester):
+    left = dataclasses.replace(samples.backdoor().findings[0], trigger=attacks.pixel((4, 4, 1), 0, 1))
+    scans = [dataclasses.replace(samples.backdoor(left), classes=10)]
+    answers = [(Repair("m.keras", "", chosen="unlearning"), tiny()), (Repair("m.keras", "", error="too much"), None)]
+    monkeypatch.setattr(
+        importlib.import_module("pytest_backdoor.repaired"), "repair_model", lambda *given: answers.pop(0)
+    )
+    monkeypatch.setattr(importlib.import_module("pytest_backdoor.scan"), "scan", lambda *given: scans.pop(0))
+    assert repair("-o", "new.keras") == 1
+    assert answers == []
+    assert (pytester.path / "new.keras").exists()
+
+
 def test_a_filter_is_not_scanned(models, answered, rescan, capsys):
     asked = rescan("backdoor")
     answered("input-filter", tiny())
@@ -145,7 +180,7 @@ def test_rules_of_a_known_trigger_are_read(model, monkeypatch, text, rule):
     asked = []
 
     def answer(path, seeds, options, methods, max_loss, known):
-        asked.append((methods, max_loss, known[1]))
+        asked.append((methods, max_loss, known[0][1]))
         return Repair("m.keras", "", error="asked"), None
 
     monkeypatch.setattr(importlib.import_module("pytest_backdoor.repaired"), "repair_model", answer)
