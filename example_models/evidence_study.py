@@ -125,7 +125,7 @@ def table(found: Sequence[Row]) -> list[str]:
         each
         for row in found
         for each in row["result"]["suspicions"]
-        if row["attack"] and each["confirmed"] and each["target"] in row["targets"]
+        if row["attack"] and each["confirmed"] and each["target"] in row.get("targets", [row["target"]])
     ]
     natural = [each for row in found for each in row["result"]["suspicions"] if not row["attack"]]
     head = ["", f"{len(planted)} planted", f"{len(natural)} natural", "AUROC", "natural that pass, with all planted"]
