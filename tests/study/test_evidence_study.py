@@ -76,7 +76,12 @@ def suspicion(strip, confirmed=True, target=7, transfer=1.0):
 
 
 def test_the_table_counts_natural_triggers_that_pass_where_all_planted_do():
-    planted = {"attack": "pixel", "targets": [7], "result": {"suspicions": [suspicion(0.8), suspicion(0.1, target=3)]}}
+    planted = {
+        "attack": "pixel",
+        "target": 7,
+        "targets": [7],
+        "result": {"suspicions": [suspicion(0.8), suspicion(0.1, target=3)]},
+    }
     clean = [suspicion(0.9), suspicion(0.2), suspicion(None), suspicion(1.0, confirmed=False)]
     lines = evidence_study.table([planted, {"attack": None, "result": {"suspicions": clean}}])
     # Natural values are 0.9, 0.2 and 1.0: 0.8 is above one of three. Those confirmed are 0.9, 0.2 and unknown.
