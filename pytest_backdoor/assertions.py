@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_backdoor import options as option
+from pytest_backdoor import rules
 from pytest_backdoor.check_results import Pruning, Screening
 from pytest_backdoor.context import CURRENT
 from pytest_backdoor.dataset_results import DatasetResult
@@ -302,9 +303,10 @@ def _with_power(result: ScanResult, model: Any, seeds: Any, options: Options) ->
 
 def _fuzzed(result: ScanResult, model: Any, seeds: Any, options: Options, folder: Path) -> ScanResult:
     """The result with what a run of fuzzing made of the seeds, under the rule of what was found, its inputs saved."""
-    from pytest_backdoor.fuzzed import fuzz_model, rule_of
+    from pytest_backdoor.fuzzed import fuzz_model
 
-    rule = rule_of(result.findings[0]) if result.findings else None
+    found = result.findings[:1]
+    rule = rules.goal(found[0].target, found[0].source, found[0].mapping) if found else None
     run = save_inputs(fuzz_model(model, seeds, options, rule, name=result.path), folder)
     return dataclasses.replace(result, fuzzing=run, seconds=result.seconds + run.seconds)
 

@@ -7,12 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pytest_backdoor import options as option
-from pytest_backdoor import tool
-from pytest_backdoor.errors import OptionError
+from pytest_backdoor import rules, tool
 from pytest_backdoor.options import Options
+from pytest_backdoor.rules import Rule
 from pytest_backdoor.sealed import sealed
 
 RAN, NOT_RUN = 0, 2
@@ -38,8 +38,8 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--rule",
         metavar="RULE",
-        help="the backdoor under test, whose activation rate is reported: next (each class to the one after it) or the"
-        " number of a target class",
+        help="the backdoor under test, whose activation rate is reported: next (each class to the one after it), the"
+        " number of a target class, or classes as '1>7 2>7'",
     )
     command.add_argument(
         "--against",
@@ -57,7 +57,7 @@ def add(commands: Any) -> None:
 def fuzz(
     path: Path,
     options: Options,
-    rule: Literal["next"] | int | None = None,
+    rule: Rule | None = None,
     output: Path | None = None,
     against: Sequence[Path] = (),
 ) -> int:
@@ -77,14 +77,4 @@ def fuzz(
 
 
 def _run(given: argparse.Namespace, options: Options) -> int:
-    return fuzz(given.model, options, _rule(given.rule), given.output, given.against)
-
-
-def _rule(text: str | None) -> Literal["next"] | int | None:
-    if text is None:
-        return None
-    if text == "next":
-        return "next"
-    if text.isdecimal() and text.isascii():
-        return int(text)
-    raise OptionError(f"--rule: expected next or the number of a class, got {text!r}.")
+    return fuzz(given.model, options, given.rule and rules.read(given.rule), given.output, given.against)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_backdoor import options as option
-from pytest_backdoor import tool, values
+from pytest_backdoor import rules, tool, values
 from pytest_backdoor.errors import OptionError, TriggerError
 from pytest_backdoor.options import Options
 from pytest_backdoor.sealed import sealed
 
 if TYPE_CHECKING:
-    from pytest_backdoor.repaired import Rule
     from pytest_backdoor.results import Repair, ScanResult
+    from pytest_backdoor.rules import Rule
     from pytest_backdoor.triggers.trigger import Trigger
 
 REPAIRED, STILL_BACKDOORED, NOT_REPAIRED = 0, 1, 2
@@ -29,7 +28,6 @@ EPILOG = (
     "exit code: 0 a new file that scans clean, or a filter, 1 a new file in which a scan still finds a backdoor, 2 no"
     " new file, or one without a verdict, or a report that was not written, 4 wrong usage"
 )
-PAIRS = re.compile(r"\d+>\d+( \d+>\d+)*", re.ASCII)
 
 
 def add(commands: Any) -> None:
@@ -114,7 +112,7 @@ def repair(given: argparse.Namespace, options: Options) -> Repair:
         last = dataclasses.replace(done, rescan=rescan)
         if not rescan.findings:
             break
-        known = [*zip(done.triggers, map(_rule, done.rules), strict=True), *_found(rescan)]
+        known = [*zip(done.triggers, map(rules.read, done.rules), strict=True), *_found(rescan)]
     assert last is not None  # of the first round
     return last
 
@@ -151,19 +149,9 @@ def _known(given: argparse.Namespace) -> list[tuple[Trigger, Rule]]:
     if given.trigger is None:
         return []
     try:
-        return [(Trigger.load(given.trigger), _rule(given.rule))]
+        return [(Trigger.load(given.trigger), rules.read(given.rule))]
     except TriggerError as problem:
         raise OptionError(f"--trigger: {problem}") from problem
-
-
-def _rule(text: str) -> Rule:
-    if text == "next":
-        return "next"
-    if text.isdecimal() and text.isascii():
-        return int(text)
-    if PAIRS.fullmatch(text):
-        return {int(source): int(target) for source, target in (pair.split(">") for pair in text.split())}
-    raise OptionError(f"--rule: expected next, the number of a class or classes as '1>7 2>7', got {text!r}.")
 
 
 def _points(text: Any) -> float:

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from pytest_backdoor import judge
+from pytest_backdoor import judge, rules
 from pytest_backdoor.confirm import pruning, strip
 from pytest_backdoor.confirm.minimise import minimise
 from pytest_backdoor.confirm.transfer import flows, success
@@ -97,12 +97,9 @@ def clearest_map(contract: Contract, *triggers: Trigger) -> dict[int, int]:
 
 def label_map(suspicion: Suspicion | Finding, classes: int) -> dict[int, int]:
     """What the trigger makes of each class that it works on."""
-    if suspicion.mapping is not None:
-        return dict(suspicion.mapping)
-    assert suspicion.target is not None  # all other kinds have one
-    if suspicion.source is not None:
-        return {suspicion.source: suspicion.target}
-    return {source: suspicion.target for source in range(classes) if source != suspicion.target}
+    rule = rules.goal(suspicion.target, suspicion.source, suspicion.mapping)
+    assert rule is not None  # every kind has one
+    return rules.label_map(rule, classes)
 
 
 def arm_of(suspicion: Suspicion) -> Arm:

@@ -5,27 +5,26 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from pytest_backdoor import profiles
+from pytest_backdoor import profiles, rules
 from pytest_backdoor.contract import check, fit_channels
 from pytest_backdoor.errors import BackdoorError, ContractError, OptionError, OutOfScopeError
 from pytest_backdoor.loading import keras_file
 from pytest_backdoor.options import Options
-from pytest_backdoor.results import Finding, FuzzRun, Inputs
+from pytest_backdoor.results import FuzzRun, Inputs
+from pytest_backdoor.rules import Rule
 from pytest_backdoor.scan import generator, sha256_of
 from pytest_backdoor.search import fuzzing
 from pytest_backdoor.search.fuzzing import Run
 from pytest_backdoor.seeds import as_seeds, seeds_or_beside
 from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.unseeded import GIVE_SEEDS
-
-Rule = Literal["next"] | int | Mapping[int, int]  # the class after the seed's, a target class, a label map
 
 
 def fuzz_model(
@@ -47,7 +46,14 @@ def fuzz_model(
     shown = name or (str(model) if isinstance(model, str | Path) else str(getattr(model, "name", "model")))
     begun = time.perf_counter()
     others = tuple(str(each) for each in against)
-    run = FuzzRun(shown, "", written(settings), changed(settings, options), against=others, rule=rule_text(rule))
+    run = FuzzRun(
+        shown,
+        "",
+        written(settings),
+        changed(settings, options),
+        against=others,
+        rule=None if rule is None else rules.text(rule),
+    )
     try:
         run = dataclasses.replace(run, sha256=sha256_of(model))
         ground = prepare(model, seeds, options, shown, run.sha256)
@@ -56,35 +62,6 @@ def fuzz_model(
     except BackdoorError as reason:
         run = dataclasses.replace(run, error=str(reason).removeprefix(f"{model}: "))
     return dataclasses.replace(run, seconds=time.perf_counter() - begun)
-
-
-def rule_of(finding: Finding) -> Rule | None:
-    """The rule that a finding accuses the model of; None where it names no class."""
-    if finding.mapping is not None or finding.target is None:
-        return finding.mapping
-    return finding.target if finding.source is None else {finding.source: finding.target}
-
-
-def rule_text(rule: Rule | None) -> str | None:
-    """The rule in the words of reports: next, 7, 0>1 1>2."""
-    if isinstance(rule, Mapping):
-        return " ".join(f"{source}>{target}" for source, target in sorted(rule.items()))
-    return None if rule is None else str(rule)
-
-
-def label_map(rule: Rule, classes: int) -> np.ndarray:
-    """Where the rule leads each class, ``(classes,)``: -1 for one that it does not speak of.
-
-    Raises OptionError for a class that the model does not know.
-    """
-    if rule == "next":
-        return (np.arange(classes) + 1) % classes
-    sources = np.arange(classes)
-    given = rule if isinstance(rule, Mapping) else {int(each): int(rule) for each in sources[sources != rule]}
-    unknown = [label for pair in given.items() for label in pair if not 0 <= label < classes]
-    if unknown:
-        raise OptionError(f"the rule speaks of class {unknown[0]}, but the model knows the classes 0 to {classes - 1}.")
-    return np.array([given.get(source, -1) for source in range(classes)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,7 +121,8 @@ def pushed(
     classes = ground.subject.num_classes
     if settings.target is not None and settings.target >= classes:
         raise OptionError(f"fuzz.target is {settings.target}, but the model knows the classes 0 to {classes - 1}.")
-    wanted = None if rule is None else label_map(rule, classes)
+    leads = {} if rule is None else rules.label_map(rule, classes)
+    wanted = None if rule is None else np.array([leads.get(label, -1) for label in range(classes)])
     if not np.any(ground.labels != settings.target):
         raise ContractError("no seed is left to push: the model classifies none right that is not in the target class.")
     rng = generator(options.seed, f"{run.sha256} fuzz")

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 
-from pytest_backdoor import judge
+from pytest_backdoor import judge, rules
 from pytest_backdoor.confirm.transfer import success
+from pytest_backdoor.confirmation import label_map
 from pytest_backdoor.contract import Contract, Sample, check, fit_channels
 from pytest_backdoor.errors import BackdoorError, ContractError, OptionError, OutOfScopeError
 from pytest_backdoor.loading import keras_file
@@ -21,14 +22,14 @@ from pytest_backdoor.options import Options
 from pytest_backdoor.repair import fine_pruning, input_filter, lipschitz, tuning, unlearning
 from pytest_backdoor.repair.tuning import seen_alike
 from pytest_backdoor.results import Attempt, Evidence, Finding, Repair, ScanResult, Share
-from pytest_backdoor.scan import generator, rule_map, scan, sha256_of
+from pytest_backdoor.rules import Rule
+from pytest_backdoor.scan import generator, scan, sha256_of
 from pytest_backdoor.seeds import Seeds, as_seeds, seeds_or_beside
 from pytest_backdoor.stats import share
 from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.triggers.trigger import Trigger
 from pytest_backdoor.unseeded import GIVE_SEEDS
 
-Rule = Literal["next"] | int | Mapping[int, int]  # the next class, a target class, a label map
 FILTER = "input-filter"
 
 
@@ -141,11 +142,10 @@ def _tried(
 ) -> tuple[Repair, keras.Model | None]:
     """What each method comes to, and the model of the best."""
     accuracy, before = measured(ward, ward.model, triggers)
-    rules = tuple(" ".join(f"{a}>{b}" for a, b in sorted(each.mapping.items())) for each in triggers)
     tries = [attempt(ward, each, triggers, options) for each in methods]
     repair = dataclasses.replace(
         repair,
-        rules=rules,
+        rules=tuple(rules.text(each.mapping) for each in triggers),
         triggers=tuple(each.trigger for each in triggers),
         accuracy=accuracy,
         success=before,
@@ -193,14 +193,8 @@ def _refusal(max_loss: float) -> str:
 
 def _given(ward: Ward, trigger: Trigger, rule: Rule) -> Known:
     """The user's trigger with its label map; raises TriggerError or OptionError where it does not fit the model."""
-    classes = ward.subject.num_classes
     trigger.require(ward.subject.image_shape)
-    mapping = {source: (source + 1) % classes for source in range(classes)} if rule == "next" else rule
-    mapping = {s: mapping for s in range(classes) if s != mapping} if isinstance(mapping, int) else mapping
-    assert not isinstance(mapping, str)
-    if unknown := [each for pair in mapping.items() for each in pair if not 0 <= each < classes]:
-        raise OptionError(f"--rule: class {unknown[0]}, but the model knows the classes 0 to {classes - 1}.")
-    return Known(trigger, mapping)
+    return Known(trigger, rules.label_map(rule, ward.subject.num_classes))
 
 
 def found(model: Any, ward: Ward, seeds: Any, options: Options, name: str) -> list[Known]:
@@ -218,7 +212,7 @@ def found(model: Any, ward: Ward, seeds: Any, options: Options, name: str) -> li
 def known_of(finding: Finding, classes: int) -> Known:
     """The trigger of a finding with its label map."""
     assert finding.trigger is not None  # a fresh one has it
-    return Known(finding.trigger, rule_map(classes, finding.target, finding.source, finding.mapping))
+    return Known(finding.trigger, label_map(finding, classes))
 
 
 def _halves(contract: Contract, seeds: Seeds) -> tuple[Sample, Sample]:

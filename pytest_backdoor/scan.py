@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_backdoor import judge, profiles, unseeded
+from pytest_backdoor import judge, profiles, rules, unseeded
 from pytest_backdoor.check_results import Pruning
 from pytest_backdoor.confirm.pruning import dormant
 from pytest_backdoor.confirm.transfer import success
@@ -128,11 +128,10 @@ def rule_map(
     classes: int, target: int | None, source: int | None, mapping: Mapping[int, int] | None
 ) -> Mapping[int, int]:
     """The label map of what a trigger should do."""
-    if mapping is not None:
-        return mapping
-    if target is None:
+    rule = rules.goal(target, source, mapping)
+    if rule is None:
         raise TriggerError("what should the trigger do? Give target=, target= and source=, or mapping=.")
-    return {each: target for each in range(classes) if each != target and source in (None, each)}
+    return rules.label_map(rule, classes)
 
 
 def _scan(

@@ -44,6 +44,7 @@ LAYERS = (
         "options",
         "origins",
         "results",
+        "rules",
         "scalings",
         "sealed",
         "seeds",

@@ -13,7 +13,7 @@ from pytest_backdoor import fuzzed
 from pytest_backdoor.errors import OptionError
 from pytest_backdoor.fuzzed import fuzz_model
 from pytest_backdoor.options import Options
-from pytest_backdoor.results import Finding, FuzzRun
+from pytest_backdoor.results import FuzzRun
 from pytest_backdoor.search.coverage import Coverage
 from pytest_backdoor.search.fuzzing import Run
 from tests.tiny import linear, two_pixels
@@ -78,35 +78,6 @@ def test_of_no_adversarial_inputs_there_are_no_rates_and_no_distances() -> None:
 
 def test_without_a_rule_there_is_no_activation_rate() -> None:
     assert fuzzed.measured(BLANK, MADE_UP, ("0", "1", "2"), None).activation is None
-
-
-@pytest.mark.parametrize(
-    ("rule", "leads", "text"),
-    [
-        ("next", [1, 2, 0], "next"),
-        (1, [1, -1, 1], "1"),
-        ({2: 0}, [-1, -1, 0], "2>0"),
-        ({1: 2, 0: 1}, [1, 2, -1], "0>1 1>2"),
-    ],
-)
-def test_a_rule_says_where_each_class_is_led(rule, leads, text) -> None:
-    assert fuzzed.label_map(rule, 3).tolist() == leads
-    assert fuzzed.rule_text(rule) == text
-
-
-@pytest.mark.parametrize("rule", [3, {0: 3}, {3: 0}, {-1: 0}])
-def test_a_rule_of_unknown_classes_is_refused(rule) -> None:
-    with pytest.raises(OptionError, match=r"the rule speaks of class -?\d, but the model knows the classes 0 to 2"):
-        fuzzed.label_map(rule, 3)
-
-
-@pytest.mark.parametrize(
-    ("target", "source", "mapping", "rule"),
-    [(7, None, None, 7), (7, 3, None, {3: 7}), (None, None, {0: 1}, {0: 1}), (None, None, None, None)],
-)
-def test_the_rule_of_a_finding_is_what_it_accuses_the_model_of(target, source, mapping, rule) -> None:
-    finding = Finding("BD301", "patch", "all-to-one", target, source, mapping, 0.01, 8, (1.0, 0.9, 1.0), 1e-6)
-    assert fuzzed.rule_of(finding) == rule
 
 
 def test_a_model_is_fuzzed_and_every_input_lies_where_the_metrics_say() -> None:

@@ -118,7 +118,7 @@ def test_without_seeds_nothing_is_repaired(example, planted):
 
 @pytest.mark.parametrize("rule", [10, {0: 11}])
 def test_a_class_that_the_model_does_not_know_is_wrong_usage(examples, planted, rule):
-    with pytest.raises(OptionError, match=r"--rule: class 1\d, but the model knows the classes 0 to 9"):
+    with pytest.raises(OptionError, match=r"the rule speaks of class 1\d, but the model knows the classes 0 to 9"):
         repair_model(examples / f"{NAME}.keras", known=[(planted, rule)])
 
 

@@ -7,14 +7,18 @@ import json
 from pathlib import Path
 
 from pytest_backdoor import options as option
-from pytest_backdoor.fuzzed import rule_text
+from pytest_backdoor import rules
 from pytest_backdoor.results import FuzzRun
 from tests.report import samples
 
 
 def fuzz_model(model, seeds=None, options=None, rule=None, name=None, against=()) -> FuzzRun:
     """Answers, and writes down beside the tests what it was asked."""
-    asked = option.to_dict(options) | {"model": str(model), "rule": rule_text(rule), "given": str(seeds)}
+    asked = option.to_dict(options) | {
+        "model": str(model),
+        "rule": None if rule is None else rules.text(rule),
+        "given": str(seeds),
+    }
     asked |= {"against": [str(each) for each in against]}
     with open("fuzzed.jsonl", "a", encoding="utf-8") as log:
         log.write(json.dumps(asked) + "\n")
@@ -22,4 +26,6 @@ def fuzz_model(model, seeds=None, options=None, rule=None, name=None, against=()
     if Path(shown).stem.endswith("odd"):
         return FuzzRun(shown, "ab" * 32, {}, error="no seeds to push")
     rate = None if rule is None else 0.5
-    return dataclasses.replace(samples.fuzz_run(), path=shown, rule=rule_text(rule), activation=rate)
+    return dataclasses.replace(
+        samples.fuzz_run(), path=shown, rule=None if rule is None else rules.text(rule), activation=rate
+    )

@@ -61,8 +61,11 @@ def test_what_cannot_be_written_is_no_success(fuzz, pytester, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["m.keras", "--rule=previous"], "--rule: expected next or the number of a class, got 'previous'"),
-        (["m.keras", "--rule=-1"], "--rule: expected next or the number of a class, got '-1'"),
+        (
+            ["m.keras", "--rule=previous"],
+            "a rule is next, the number of a class, or classes as '1>7 2>7', got 'previous'",
+        ),
+        (["m.keras", "--rule=-1"], "a rule is next, the number of a class, or classes as '1>7 2>7', got '-1'"),
         (["m.keras", "--seed=x"], "--seed: expected a whole number"),
         ([], "the following arguments are required: MODEL"),
     ],

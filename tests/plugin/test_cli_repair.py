@@ -193,6 +193,4 @@ def test_a_rule_that_says_nothing_is_wrong_usage(model, text, capsys):
     with pytest.raises(SystemExit) as end:
         repair("-o", "new.keras", "--trigger=trigger.npz", f"--rule={text}")
     assert end.value.code == 4
-    assert (
-        f"--rule: expected next, the number of a class or classes as '1>7 2>7', got {text!r}" in capsys.readouterr().err
-    )
+    assert f"a rule is next, the number of a class, or classes as '1>7 2>7', got {text!r}" in capsys.readouterr().err
