@@ -25,7 +25,7 @@ from pytest_backdoor.options import Options
 from pytest_backdoor.origins import origin
 from pytest_backdoor.report import pruning, save_inputs, save_triggers, screened, words
 from pytest_backdoor.report.failure import failure_text
-from pytest_backdoor.report.suspects import suspects_text
+from pytest_backdoor.report.training_data import suspects_text
 from pytest_backdoor.results import ScanResult
 
 if TYPE_CHECKING:

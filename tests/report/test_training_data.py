@@ -1,7 +1,7 @@
 """The text of a failed check of training data."""
 
 from pytest_backdoor.dataset_results import ClassChecked, DatasetResult, Split
-from pytest_backdoor.report.suspects import suspects_text
+from pytest_backdoor.report.training_data import suspects_text
 
 CLUSTERS = Split("activation clustering", 8.25, 3e-6, tuple(range(20, 35)))
 SIGNATURES = Split("spectral signatures", 3.5, 1.0, (20, 21))
