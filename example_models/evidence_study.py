@@ -28,7 +28,6 @@ from pytest_backdoor.scan import generator
 from pytest_backdoor.search.synthetic import smooth
 from pytest_backdoor.seeds import as_seeds
 from pytest_backdoor.stages import Bench, stages
-from pytest_backdoor.stats import permutation_match
 from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.triggers.cells import cell_strength
 from pytest_backdoor.triggers.trigger import Trigger
@@ -70,13 +69,12 @@ def weighed(suspicion: Suspicion, contract: Contract, settings: profiles.Setting
     trigger = strongest(suspicion, (suspected, *starts), contract, contract.search)
     mapping = label_map(suspicion, subject.num_classes)
     transfer = success(subject, trigger, held_out, mapping)
-    match, _ = permutation_match(np.zeros((subject.num_classes, subject.num_classes)))
     blended = strip.measure(subject, trigger, "all-to-one", target, held_out, strip.Settings(), rng)
     return {
         "check": suspicion.check,
         "target": target,
         "evidence": suspicion.evidence,
-        "confirmed": judge.confirmed(suspicion, trigger, held_out.images, transfer, match, len(mapping)),
+        "confirmed": judge.confirmed(suspicion, trigger, held_out.images, transfer, 0.0, len(mapping)),
         "transfer": transfer.value,
         "strip": blended.value if blended else None,
         "pruning": pruning.measure(contract, trigger, mapping)[0].value,
@@ -156,9 +154,7 @@ def main() -> None:
     options = parser.parse_args()
     measure(options.folder, options.only, "evidence", examined, single_class)
     measured = "\n".join(table(rows(options.folder, "evidence")))
-    print(measured)
-    if options.output:
-        tables.replace(options.output, BEGIN, END, measured)
+    tables.publish(measured, options.output, BEGIN, END)
 
 
 if __name__ == "__main__":

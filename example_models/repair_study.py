@@ -184,9 +184,7 @@ def main() -> None:
     measure(options.root, options.only, "repair", partial(repaired_by_all, options.profile), backdoored)
     measure(options.root, options.only, "rescan", partial(rescanned, options.profile), backdoored)
     measured = report(options.root)
-    print(measured)
-    if options.output:
-        tables.replace(options.output, BEGIN, END, measured)
+    tables.publish(measured, options.output, BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -155,9 +155,7 @@ def main() -> None:
     for count in STRESS:
         measure(folder, options.only, f"seeds-{count}", with_seeds(count), unusual)
     measured = report(options.root)
-    print(measured)
-    if options.output:
-        tables.replace(options.output, BEGIN, END, measured)
+    tables.publish(measured, options.output, BEGIN, END)
 
 
 if __name__ == "__main__":

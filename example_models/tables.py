@@ -115,8 +115,10 @@ def line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def replace(page: Path, begin: str, end: str, measured: str) -> None:
-    """Puts what was measured between two marks of a document."""
-    text = page.read_text()
-    before, after = text[: text.index(begin)], text[text.index(end) :]
-    page.write_text(f"{before}{begin}\n{measured}\n{after}")
+def publish(measured: str, page: Path | None, begin: str, end: str) -> None:
+    """Prints what was measured, and puts it between two marks of a document, if there is one."""
+    print(measured)
+    if page is not None:
+        text = page.read_text()
+        before, after = text[: text.index(begin)], text[text.index(end) :]
+        page.write_text(f"{before}{begin}\n{measured}\n{after}")

@@ -121,6 +121,27 @@ def advance(state: State, gradients: Sequence[Any], rate: float, steps: int) -> 
     return State(params, momenta, state.steps + 1)
 
 
+def slopes_of(
+    model: keras.Model, shaped: Callable[[Any], Any], subject: Subject, triggered: float
+) -> Callable[..., tuple[tuple[Any, None], Any]]:
+    """Gradients of the weights: of the cross-entropy to what is wanted of clean images and of triggered ones.
+
+    From ``(params, clean images, triggered images, wanted of the clean, wanted of the triggered)``; ``triggered`` is
+    the share of the triggered ones.
+    """
+    frozen = [ops.convert_to_tensor(variable) for variable in model.non_trainable_variables]
+
+    def distance(params: Any, images: Any, wanted: Any) -> Any:
+        scaled = shaped(subject.scaling.scale(images))
+        logits, _ = model.stateless_call(params, frozen, scaled, training=False)
+        return -ops.mean(ops.sum(wanted * ops.log_softmax(logits), axis=-1))
+
+    def loss(params: Any, clean: Any, stamped: Any, kept: Any, moved: Any) -> tuple[Any, None]:
+        return (1 - triggered) * distance(params, clean, kept) + triggered * distance(params, stamped, moved), None
+
+    return value_and_grad(loss)
+
+
 def _step(
     model: keras.Model,
     shaped: Callable[[Any], Any],
@@ -130,21 +151,11 @@ def _step(
     settings: Settings,
 ) -> Callable[[State, Any, Any], State]:
     """One training step of the copy's weights, for a batch of images to leave clean and one to trigger."""
-    frozen = [ops.convert_to_tensor(variable) for variable in model.non_trainable_variables]
     moves = np.eye(subject.num_classes, dtype="float32")[[mapping.get(c, c) for c in range(subject.num_classes)]]
     family = family_named(trigger.family)
     arrays = tuple(trigger.arrays[name][None] for name in family.names)
 
-    def distance(params: Any, images: Any, wanted: Any) -> Any:
-        scaled = shaped(subject.scaling.scale(images))
-        logits, _ = model.stateless_call(params, frozen, scaled, training=False)
-        return -ops.mean(ops.sum(wanted * ops.log_softmax(logits), axis=-1))
-
-    def loss(params: Any, clean: Any, stamped: Any, kept: Any, moved: Any) -> tuple[Any, None]:
-        share = settings.triggered
-        return (1 - share) * distance(params, clean, kept) + share * distance(params, stamped, moved), None
-
-    slopes = value_and_grad(loss)
+    slopes = slopes_of(model, shaped, subject, settings.triggered)
 
     def step(state: State, clean: Any, others: Any) -> State:
         kept, moved = (ops.softmax(subject.logits(images)) for images in (clean, others))

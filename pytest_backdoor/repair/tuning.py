@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from pytest_backdoor.attacks.planting import State, advance, begin, copy_of
-from pytest_backdoor.backend import compiled, value_and_grad
+from pytest_backdoor.attacks.planting import State, advance, begin, copy_of, slopes_of
+from pytest_backdoor.backend import compiled
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.triggers.trigger import Trigger
@@ -146,7 +146,6 @@ def _step(
     model: keras.Model, shaped: Callable[[Any], Any], subject: Subject, kept: Masks, settings: Settings, rate: float
 ) -> Callable[[State, Batch, Batch], State]:
     """One training step of the copy's weights, for a clean batch and a triggered one."""
-    frozen = [ops.convert_to_tensor(variable) for variable in model.non_trainable_variables]
     places = {id(weight): place for place, weight in enumerate(model.weights)}
     masks = [kept[places[id(variable)]] for variable in model.trainable_variables]
 
@@ -154,15 +153,7 @@ def _step(
         own = settings.answers * ops.softmax(subject.logits(given.clean))
         return own + (1 - settings.answers) * given.labels
 
-    def distance(params: Any, images: Any, classes: Any) -> Any:
-        logits, _ = model.stateless_call(params, frozen, shaped(subject.scaling.scale(images)), training=False)
-        return -ops.mean(ops.sum(classes * ops.log_softmax(logits), axis=-1))
-
-    def loss(params: Any, clean: Any, stamped: Any, classes: Any, others: Any) -> tuple[Any, None]:
-        share = settings.triggered
-        return (1 - share) * distance(params, clean, classes) + share * distance(params, stamped, others), None
-
-    slopes = value_and_grad(loss)
+    slopes = slopes_of(model, shaped, subject, settings.triggered)
 
     def step(state: State, clean: Batch, stamped: Batch) -> State:
         _, gradients = slopes(state.params, clean.shown, stamped.shown, wanted(clean), wanted(stamped))
