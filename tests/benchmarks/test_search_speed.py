@@ -36,7 +36,7 @@ def search(contract, request):
     """Runs steps of the universal search, batches drawn anew as the search does: -> images per step."""
     family, rng = FAMILIES[request.param], np.random.default_rng(0)
     subject, seeds = contract.subject, contract.search
-    arms, pool = patch_arms(subject.num_classes, Settings()), Pool.of(seeds.labels, subject.num_classes)
+    arms, pool = patch_arms(range(subject.num_classes), Settings()), Pool.of(seeds.labels, subject.num_classes)
     step = optimiser.compile_step(subject, family)
     state, shown = optimiser.begin(arms, family, subject.image_shape, rng), ops.convert_to_tensor(seeds.images)
 
@@ -87,4 +87,4 @@ def test_a_whole_scan(benchmark, name, capsys):
     result = benchmark.pedantic(scan, args=(EXAMPLES / f"{name}.keras", None, Options()), rounds=1)
     benchmark.extra_info |= {"verdict": result.verdict, "image_gradients": result.image_gradients}
     with capsys.disabled():
-        print(f"\nscan of {name}: {result.verdict} in {result.seconds:.1f} s (goal: median under 30 s on 2 cores)")
+        print(f"\nscan of {name}: {result.verdict} in {result.seconds:.1f} s (goal: median under 45 s on 2 cores)")
