@@ -95,27 +95,25 @@ def combined(p_values: np.ndarray) -> float:
 def stratum(reference: Sequence[Entry], mode: str, channels: int, side: int, classes: int) -> Stratum | str:
     """The clean models to compare a model with, or why there are none.
 
-    They are of the same kind of image and about as many classes where the reference has enough of those, else of the
-    same kind of image, else all.
+    They are of the same kind of image, and of about as many classes where the reference has enough of those.
     """
-    same = [entry for entry in reference if entry.mode == mode]
-    if len(same) < ENOUGH:
-        return f"the reference has {len(same)} clean models scanned in the mode {mode}, and {ENOUGH} are needed"
-    largest, most = max(entry.side for entry in same), max(entry.classes for entry in same)
+    colour = "colour" if channels > 1 else "grey"
+    kind = [entry for entry in reference if entry.mode == mode and (entry.channels > 1) == (channels > 1)]
+    if len(kind) < ENOUGH:
+        return (
+            f"the reference has {len(kind)} clean models of {colour} images scanned in the mode {mode}, "
+            f"and {ENOUGH} are needed"
+        )
+    largest, most = max(entry.side for entry in kind), max(entry.classes for entry in kind)
     if side > WIDER * largest:
         return f"images of {side} pixels are larger than those of the reference ({largest})"
     if classes > WIDER * most:
         return f"{classes} classes are more than those of the reference ({most})"
-    many, colour = classes > FEW_CLASSES, "colour" if channels > 1 else "grey"
-    kind = [entry for entry in same if (entry.channels > 1) == (channels > 1)]
+    many = classes > FEW_CLASSES
     alike = [entry for entry in kind if (entry.classes > FEW_CLASSES) == many]
-    choices = (
-        (f"{colour}, {'more than' if many else 'at most'} {FEW_CLASSES} classes", alike),
-        (colour, kind),
-        ("all", same),
-    )
-    name, chosen = next(choice for choice in choices if len(choice[1]) >= ENOUGH)
-    return Stratum.of(name, chosen)
+    if len(alike) < ENOUGH:
+        return Stratum.of(colour, kind)
+    return Stratum.of(f"{colour}, {'more than' if many else 'at most'} {FEW_CLASSES} classes", alike)
 
 
 def read(path: Path | None = None) -> tuple[Entry, ...]:

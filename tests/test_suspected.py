@@ -50,7 +50,11 @@ def test_the_planted_pixel_of_a_suspicious_image_is_confirmed_and_minimised(brig
     assert np.argwhere(finding.trigger.arrays["mask"][..., 0]).tolist() == [[5, 5]]
     # All of 40 seeds obey it and none obeys a clean region: two-sided 2 * 0.5^40, for the one region that was tried.
     assert finding.p_value == pytest.approx(2 * 0.5**40)
-    assert [(each.check, each.value) for each in finding.evidence] == [("transfer", 1.0), ("natural control", 0.0)]
+    assert [(each.check, each.value) for each in finding.evidence] == [
+        ("transfer", 1.0),
+        ("natural control", 0.0),
+        ("strip", 1.0),  # the model has one layer, so there is nothing to prune
+    ]
 
 
 def test_a_region_that_clean_images_of_the_class_have_too_is_no_trigger(bright):
