@@ -116,9 +116,9 @@ def fuzz(
 
 
 def together(subject: Subject, iterations: int) -> int:
-    """How many seeds memory allows, with the images of all iterations."""
-    kept = 2 * VALUE * iterations * int(np.prod(subject.image_shape))
-    return subject.memory // (subject.footprint + kept)
+    """How many seeds memory allows, with the images of all iterations and a slope for each output."""
+    kept = 2 * iterations * int(np.prod(subject.image_shape)) + subject.outputs
+    return subject.memory // (subject.footprint + VALUE * kept)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,7 +224,7 @@ class Walk:
         given = [ops.convert_to_tensor(each) for each in (images, *plan, windows)]
         iterations = ops.arange(settings.iterations)
         pictures, sights = run.steps(given[0], Plan(*given[1:-1]), given[-1], size, reach, iterations)
-        self.note(rows, turn, ops.convert_to_numpy(pictures), as_arrays(sights))
+        self.note(rows, turn, np.asarray(pictures), as_arrays(sights))  # not copied: they are many
 
     def planned(self, rows: np.ndarray, items: Sequence[Waiting]) -> tuple[Plan, np.ndarray]:
         """What the images are pushed towards, and the windows of each iteration."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 from keras import ops
 
 from pytest_backdoor.backend import compiled, value_and_grad
@@ -43,13 +44,13 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Engine:
-    """The compiled functions of a run: a step, many of them, and a look that moves nothing.
+    """The compiled functions of a run: many steps, and a look that moves nothing.
 
-    Steps take images, a plan, windows, the size of a move and how far from the seeds it may lead.
+    Steps take images, a plan, windows, the size of a move, how far from the seeds it may lead, and the numbers of the
+    iterations.
     """
 
-    step: Callable[[Any, Plan, Any, Any, Any], tuple[Any, Seen]]  # the images moved, what was seen of them before
-    steps: Callable[[Any, Plan, Any, Any, Any, Any], tuple[Any, Seen]]  # all of the iterations' images, and of those
+    steps: Callable[[Any, Plan, Any, Any, Any, Any], tuple[Any, Seen]]  # the images of all iterations, and those seen
     look: Callable[[Any, Plan], Seen]
 
 
@@ -83,41 +84,59 @@ def compile_engine(subjects: Sequence[Subject], move: Move) -> Engine:
     """A step moves images up the objective; steps are one graph, so that no time is lost between them."""
 
     def look(images: Any, plan: Plan) -> Seen:
-        return seen(subjects, images, plan)
+        return seen(plan, images, *passed(subjects, images))
 
-    def total(images: Any, plan: Plan) -> tuple[Any, Seen]:
-        now = seen(subjects, images, plan)
-        return ops.sum(now.objective), now
+    def total(images: Any, plan: Plan, slopes: Sequence[Any]) -> tuple[Any, Seen]:
+        logits, outputs = passed(subjects, images)
+        pushed = [ops.sum(slope * output) for slope, output in zip(slopes, outputs, strict=True)]
+        return ops.sum(plan.classes * logits) + sum(pushed), seen(plan, images, logits, outputs)
 
     evaluate = value_and_grad(total)
 
-    def step(images: Any, plan: Plan, windows: Any, size: Any, reach: Any) -> tuple[Any, Seen]:
-        (_, now), gradients = evaluate(images, plan)
-        return bounded(images + size * move(normalised(gradients), windows), plan.seeds, reach), now
-
     def steps(images: Any, plan: Plan, windows: Any, size: Any, reach: Any, iterations: Any) -> tuple[Any, Seen]:
+        slopes = slopes_along(plan, passed(subjects, images)[1])
+
         def next_one(carried: tuple[Any, Seen], iteration: Any) -> tuple[tuple[Any, Seen], tuple[Any, Seen]]:
             # Windows (some, n, height, width, 1): one for all iterations, or one for each.
             window = ops.take(windows, ops.minimum(iteration, ops.shape(windows)[0] - 1), axis=0)
-            moved = step(carried[0], plan, window, size, reach)
+            (_, now), gradients = evaluate(carried[0], plan, slopes)
+            change = size * move(normalised(gradients), window)
+            moved = bounded(carried[0] + change, plan.seeds, reach), now
             return moved, moved
 
         # In TensorFlow a scan must put out what it carries on, so what was seen is carried too.
         each = ops.zeros_like(plan.neurons[:, 0])
         nothing = Seen(ops.zeros_like(plan.classes), ops.zeros_like(plan.neurons), each, each, each, each)
         (last, _), (pictures, sights) = ops.scan(next_one, (images, nothing), iterations)
-        after = seen(subjects, last, plan)
+        after = look(last, plan)
         # A step sees the images that it is given: those of each iteration are seen by the next.
         return pictures, Seen(*(ops.concatenate([old[1:], new[None]]) for old, new in zip(sights, after, strict=True)))
 
-    return Engine(compiled(step), compiled(steps), compiled(look))
+    return Engine(compiled(steps), compiled(look))
 
 
-def seen(subjects: Sequence[Subject], images: Any, plan: Plan) -> Seen:
-    """One pass of the images through all models."""
+def passed(subjects: Sequence[Subject], images: Any) -> tuple[Any, list[Any]]:
+    """The logits ``(models, n, classes)`` of all models, and the outputs of all their layers."""
     passes = [subject.activations(images) for subject in subjects]
-    logits = ops.stack([each for each, _ in passes])
-    outputs = [output for _, layers in passes for output in layers]
+    return ops.stack([logits for logits, _ in passes]), [output for _, layers in passes for output in layers]
+
+
+def slopes_along(plan: Plan, outputs: Sequence[Any]) -> list[Any]:
+    """The slope of the objective along each value that a layer puts out: constant, so made once for all steps.
+
+    Taken from the strength, a mean over places, it would be spread over the places again in every step.
+    """
+    slopes, first = [], 0
+    for output in outputs:
+        *places, neurons = output.shape[1:]
+        weights = plan.neurons[:, first : first + neurons] / float(np.prod(places))
+        slopes.append(ops.tile(ops.reshape(weights, (-1, *[1] * len(places), neurons)), (1, *places, 1)))
+        first += neurons
+    return slopes
+
+
+def seen(plan: Plan, images: Any, logits: Any, outputs: Sequence[Any]) -> Seen:
+    """What one pass of the images through all models shows."""
     activity, strength = coverage.awake(outputs)
     change = images - plan.seeds
     return Seen(
