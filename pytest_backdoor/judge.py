@@ -80,6 +80,7 @@ ENOUGH_IMAGES = 100  # of a class
 OPACITY = 0.2  # of a patch for a pair, at least
 SPILL = 0.1  # of other classes' seeds that a source-specific trigger may send to its target
 
+TRIED = 2.5  # evidence from which suspicions of the reference's clean models, too, are tried on held-out seeds
 SUCCESS_LOW = {"all-to-one": 0.8, "source-specific": 0.3}  # lower bound on held-out seeds, at least
 PATCH_SHARE = 0.15  # of the image that a patch may cover
 WARP_REACH = 1 / 14  # of the image's side, the mean move of a warp
@@ -108,6 +109,12 @@ class Suspicion:
     target: int | None = None
     source: int | None = None
     mapping: Mapping[int, int] | None = None
+    confirmed: bool = False  # on held-out seeds
+
+    @property
+    def untried(self) -> bool:
+        """Whether held-out seeds could still confirm or refute it."""
+        return self.trigger is not None and self.evidence > 0 and not self.confirmed
 
     @property
     def evidence(self) -> float:
@@ -220,7 +227,7 @@ class Yardstick:
         Label maps that are significant alone come first: they explain small triggers of single classes, and not the
         other way round.
         """
-        left = [each for each in suspicions if each.evidence > 0 and each.trigger is not None]
+        left = [each for each in suspicions if each.untried]
         if not left or self.p_value(suspicions) > alpha:
             return None
         alone = self._alone(left)
@@ -241,6 +248,11 @@ def yardstick(shape: tuple[int, int, int], classes: int, options: Options, mode:
     if isinstance(found, Stratum):
         return Yardstick(found.name, found)
     return Yardstick(f"uncalibrated: {found}", None, sum(len(TESTS[method]) for method in methods.split("+")))
+
+
+def held(suspicions: Sequence[Suspicion]) -> list[Suspicion]:
+    """The suspicions that count once one is confirmed: without those of which a clean model's would have been tried."""
+    return [each for each in suspicions if not each.untried or each.evidence < TRIED]
 
 
 def evidence(suspicions: Sequence[Suspicion]) -> dict[str, float]:

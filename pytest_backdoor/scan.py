@@ -52,7 +52,10 @@ def scan(
 
 
 def survey(model: Any, seeds: Any = None, options: Options | None = None, name: str | None = None) -> ScanResult:
-    """The scan of a model that is known to be clean: every search runs, and nothing is called a backdoor."""
+    """The scan of a model that is known to be clean: every search runs, and nothing is called a backdoor.
+
+    Strong suspicions are tried on held-out seeds, and are no evidence where those refute them.
+    """
     return _scanned(model, seeds, options or Options(), 0.0, name, None)
 
 
@@ -205,9 +208,17 @@ class Trail:
         named = [(reason, names, "" if len(names) == 1 else "es") for reason, names in self.skipped.items()]
         return tuple(f"{', '.join(names)} search{plural}: {reason}" for reason, names, plural in named)
 
+    def next(self, alpha: float) -> Suspicion | None:
+        """The suspicion to try next, if any; at an alpha of 0 any that is strong enough."""
+        if alpha > 0:
+            return self.yardstick.likeliest(self.suspicions, alpha)
+        strong = (each for each in self.suspicions if each.untried and each.evidence >= judge.TRIED)
+        return next(strong, None)
+
     @property
     def p_value(self) -> float:
-        return min(self.accused, self.yardstick.p_value(self.suspicions))
+        counted = judge.held(self.suspicions) if self.findings else self.suspicions
+        return min(self.accused, self.yardstick.p_value(counted))
 
 
 def judged(
@@ -246,16 +257,17 @@ def _confirm(
 ) -> None:
     """Tries the suspicions on held-out seeds, the likeliest first, until one is confirmed or too few are left.
 
-    What is refuted is no evidence any more.
+    What is refuted is no evidence any more. Of models that are known to be clean all that are strong enough are tried.
     """
-    while not trail.findings and (suspicion := trail.yardstick.likeliest(trail.suspicions, alpha)) is not None:
-        finding, cost = confirm(suspicion, contract, settings.search, rng)
+    while not trail.findings and (suspicion := trail.next(alpha)) is not None:
+        finding, cost = confirm(suspicion, contract, settings.search, *rng.spawn(1))
         trail.confirming += cost
-        if finding is None:
-            refuted = dataclasses.replace(suspicion, p_value=1.0, strong=False)
-            trail.suspicions = [refuted if each is suspicion else each for each in trail.suspicions]
-        else:
-            trail.findings.append(dataclasses.replace(finding, p_value=trail.p_value))
+        refuted = dataclasses.replace(suspicion, p_value=1.0, strong=False)
+        tried = refuted if finding is None else dataclasses.replace(suspicion, confirmed=True)
+        trail.suspicions = [tried if each is suspicion else each for each in trail.suspicions]
+        p_value = trail.yardstick.p_value(judge.held(trail.suspicions))
+        if finding is not None and p_value <= alpha:
+            trail.findings.append(dataclasses.replace(finding, p_value=p_value))
 
 
 def _accuse(trail: Trail, contract: Contract, alpha: float, rng: np.random.Generator) -> None:

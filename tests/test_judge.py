@@ -305,6 +305,18 @@ def test_what_was_refuted_is_not_tried_again():
     assert PLAIN.likeliest([suspicion_of("all-to-one", 1.0, strong=False)], 1.0) is None
 
 
+def test_what_was_confirmed_is_not_tried_again():
+    confirmed = dataclasses.replace(suspicion_of("all-to-one", 1e-9), confirmed=True)
+    assert PLAIN.likeliest([confirmed], 0.01) is None
+
+
+def test_beside_a_confirmed_suspicion_no_strong_one_counts_that_was_not_tried():
+    confirmed = dataclasses.replace(suspicion_of("all-to-one", 1e-9), confirmed=True)
+    strong, weak = suspicion_of("all-to-one", 10**-2.6, "tone"), suspicion_of("all-to-one", 10**-2.4, "warp")
+    margin = judge.margin(np.array([5.0, 5.2, 4.8, 5.1, 20.0]))  # nothing to try
+    assert judge.held([confirmed, strong, weak, margin]) == [confirmed, weak, margin]
+
+
 def test_a_class_that_leads_much_further_than_the_others_is_evidence_without_a_trigger():
     even, far = (judge.margin(np.array([5.0, 5.2, 4.8, 5.1, leads])) for leads in (5.3, 20.0))
     assert (far.check, far.target, far.trigger) == ("margin", 4, None)

@@ -5,14 +5,19 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pytest_backdoor import judge, profiles
+from pytest_backdoor import scan as scanning
 from pytest_backdoor.attacks import all_to_one, pixel
 from pytest_backdoor.errors import ContractError, TriggerError
+from pytest_backdoor.judge import Suspicion, Yardstick
 from pytest_backdoor.options import Options
-from pytest_backdoor.scan import generator, scan, trigger_success
+from pytest_backdoor.results import Finding
+from pytest_backdoor.scan import Trail, _confirm, generator, scan, trigger_success
 from tests.tiny import linear
 
 CLASSES, SIDE, TARGET, PLACE = 6, 13, 4, (12, 6)
 SHAPE = (SIDE, SIDE, 1)
+PLANTED, INERT = pixel(SHAPE, *PLACE), pixel(SHAPE, 12, 0)
 SHORT = Options(
     profile="quick",
     set=("search.steps=250", "search.confined_steps=80", "search.faint_steps=30", "search.pair_steps=20"),
@@ -76,6 +81,59 @@ def test_the_same_model_without_the_pixel_is_clean(seeds):
     assert result.calibration.startswith("uncalibrated: ")
 
 
+def suspicion_of(check, evidence):
+    return Suspicion(check, "all-to-one", 10**-evidence, 1, True, PLANTED, TARGET)
+
+
+FOUND = Finding("BD301", "patch", "all-to-one", TARGET, None, None, 1.0, 1, (1.0, 0.9, 1.0), 1.0)
+
+
+@pytest.fixture
+def tried(monkeypatch):
+    """The checks of the suspicions that are tried; of those named in the set, each is confirmed."""
+    names, good = [], set()
+
+    def confirm(suspicion, contract, settings, rng):
+        names.append(suspicion.check)
+        return (FOUND if suspicion.check in good else None), 7
+
+    monkeypatch.setattr(scanning, "confirm", confirm)
+    return names, good
+
+
+def trail_of(alpha, *suspicions):
+    """What the searches come to when these suspicions are tried at that alpha."""
+    trail = Trail(Yardstick("plain", None, 10), list(suspicions))
+    _confirm(trail, None, profiles.settings(SHORT), alpha, np.random.default_rng(0))
+    return trail
+
+
+def test_suspicions_are_tried_the_likeliest_first_until_one_is_confirmed(tried):
+    names, good = tried
+    good.add("tone")
+    trail = trail_of(0.01, suspicion_of("tone", 5), suspicion_of("patch", 8), suspicion_of("warp", 4))
+    assert names == ["patch", "tone"]
+    assert trail.confirming == 14
+    (finding,) = trail.findings
+    assert (
+        trail.p_value == finding.p_value == pytest.approx(1e-4)
+    )  # ten tests; the patch is refuted, the warp not tried
+    assert judge.evidence(trail.suspicions) == {"tone": 5.0, "patch": 0.0, "warp": 4.0}
+
+
+def test_where_all_are_refuted_nothing_is_left(tried):
+    trail = trail_of(0.01, suspicion_of("patch", 8), suspicion_of("warp", 1))
+    assert (tried[0], trail.findings, trail.p_value) == (["patch"], [], 1.0)
+
+
+def test_of_a_clean_model_every_strong_suspicion_is_tried_and_none_is_a_finding(tried):
+    names, good = tried
+    good.add("warp")
+    trail = trail_of(0.0, suspicion_of("patch", 8), suspicion_of("warp", 2.6), suspicion_of("tone", 2.4))
+    assert (names, trail.findings) == (["patch", "warp"], [])
+    assert judge.evidence(trail.suspicions) == {"patch": 0.0, "warp": 2.6, "tone": 2.4}
+
+
 def test_two_models_in_memory_have_two_digests():
     digests = {scan(model(deciding), "no.npz").sha256 for deciding in (0.0, 60.0, 60.0)}
     assert len(digests) == 2
@@ -85,9 +143,6 @@ def test_randomness_depends_on_the_seed_and_on_the_model_and_on_nothing_else():
     drawn = [generator(seed, digest).random() for seed, digest in [(0, "a"), (0, "a"), (1, "a"), (0, "b")]]
     assert drawn[0] == drawn[1]
     assert len(set(drawn)) == 3
-
-
-PLANTED, INERT = pixel(SHAPE, *PLACE), pixel(SHAPE, 12, 0)
 
 
 def test_a_known_trigger_succeeds_where_it_was_planted_and_nowhere_else(seeds):
