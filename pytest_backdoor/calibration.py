@@ -74,9 +74,9 @@ def tail_p(value: float, others: np.ndarray) -> float:
     if rank > 1 / (1 + len(others)):
         return float(rank)
     start = np.quantile(others, 1 - TAIL)
-    excess = others[others > start] - start
+    excess = others[others > start] - start  # fewer than a fifth, where many are the same
     scale = float(excess.mean()) if len(excess) else 0.0
-    beyond = TAIL * np.exp(-(value - start) / scale) if scale > 0 else rank
+    beyond = len(excess) / len(others) * np.exp(-(value - start) / scale) if scale > 0 else rank
     return float(np.clip(beyond, P_FLOOR, rank))
 
 

@@ -37,6 +37,11 @@ def test_a_value_beyond_the_others_has_their_exponential_tail():
     assert tail_p(1000.0, ONE_TO_TEN) == 1e-6
 
 
+def test_where_few_differ_from_the_most_the_tail_has_no_more_than_those():
+    # The 80 % quantile is 0, which one of ten exceeds, by 1.
+    assert tail_p(2.0, np.array([0.0] * 9 + [1.0])) == pytest.approx(0.1 * np.exp(-2))
+
+
 def test_others_that_are_all_alike_have_no_tail():
     assert tail_p(5.0, np.zeros(9)) == pytest.approx(0.1)
     assert tail_p(0.0, np.zeros(9)) == 1.0
