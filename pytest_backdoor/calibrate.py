@@ -43,11 +43,11 @@ def calibrate(files: Sequence[Path], begin: Sequence[Entry], output: Path, optio
 
 def entry_of(result: ScanResult, name: str, mode: str) -> Entry | str:
     """What the reference keeps of a scan, or why the scan is of no use to it."""
-    if not result.statistics or result.image_shape is None or result.classes is None:
+    if not result.statistics or result.image_shape is None or result.classes is None or result.batch_norm is None:
         return result.error or "the search found no trigger of any size"
     height, width, channels = result.image_shape
-    sizes = channels, max(height, width), result.classes
-    return Entry(name, result.sha256, mode, *sizes, evidence=dict(result.statistics))
+    kind = channels, max(height, width), result.classes, result.batch_norm
+    return Entry(name, result.sha256, mode, *kind, evidence=dict(result.statistics))
 
 
 def _write(entries: Sequence[Entry], output: Path) -> None:

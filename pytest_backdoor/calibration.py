@@ -20,9 +20,12 @@ from pytest_backdoor.errors import CalibrationError
 
 SCHEMA = 1
 SHIPPED = Path(__file__).with_name("reference.json")
-ENOUGH = 99  # clean models that a stratum needs, so that a rank alone can reach 1 %
+ENOUGH = 60  # clean models that a stratum needs
 TAIL = 0.2  # share of the clean models that the tail is fitted to
 P_FLOOR = 1e-6
+# Evidence is -log10 of a p-value, whose tail in a clean model has this scale if the p-value is right. A test that finds
+# less than that in most clean models is not to be trusted to do so in all.
+EVIDENCE_SCALE = 1 / np.log(10)
 FEW_CLASSES = 12
 WIDER = 2.0  # an image side, or a number of classes, may be so many times the largest of the reference
 
@@ -37,6 +40,7 @@ class Entry:
     channels: int
     side: int  # the larger of height and width
     classes: int
+    batch_norm: bool
     evidence: Mapping[str, float]
 
 
@@ -68,20 +72,24 @@ class Stratum:
         return tail_p(float(np.log(mine)), self.together)
 
 
-def tail_p(value: float, others: np.ndarray) -> float:
-    """The share of others as large as the value, counting itself; beyond them all, that of their exponential tail."""
+def tail_p(value: float, others: np.ndarray, least_scale: float = 0.0) -> float:
+    """The share of others as large as the value, counting itself; beyond them all, that of their exponential tail.
+
+    The tail is fitted to the top fifth; its scale, the mean excess, is at least ``least_scale``.
+    """
     rank = (1 + np.sum(others >= value)) / (1 + len(others))
     if rank > 1 / (1 + len(others)):
         return float(rank)
     start = np.quantile(others, 1 - TAIL)
     excess = others[others > start] - start  # fewer than a fifth, where many are the same
-    scale = float(excess.mean()) if len(excess) else 0.0
-    beyond = len(excess) / len(others) * np.exp(-(value - start) / scale) if scale > 0 else rank
-    return float(np.clip(beyond, P_FLOOR, rank))
+    if not len(excess):
+        return float(rank)
+    scale = max(float(excess.mean()), least_scale)
+    return float(np.clip(len(excess) / len(others) * np.exp(-(value - start) / scale), P_FLOOR, rank))
 
 
 def _ranked(evidence: np.ndarray, others: np.ndarray) -> np.ndarray:
-    return np.array([tail_p(value, others[:, test]) for test, value in enumerate(evidence)])
+    return np.array([tail_p(value, others[:, test], EVIDENCE_SCALE) for test, value in enumerate(evidence)])
 
 
 def combined(p_values: np.ndarray) -> float:
@@ -92,28 +100,34 @@ def combined(p_values: np.ndarray) -> float:
     return float(np.sum(np.tan((0.5 - np.minimum(p_values, 0.5)) * np.pi)) + 1e-6)
 
 
-def stratum(reference: Sequence[Entry], mode: str, channels: int, side: int, classes: int) -> Stratum | str:
+def stratum(
+    reference: Sequence[Entry], mode: str, channels: int, side: int, classes: int, batch_norm: bool
+) -> Stratum | str:
     """The clean models to compare a model with, or why there are none.
 
-    They are of the same kind of image, and of about as many classes where the reference has enough of those.
+    They are of the same kind of image, with batch norm or without, and of about as many classes where the reference has
+    enough of those.
     """
-    colour = "colour" if channels > 1 else "grey"
-    kind = [entry for entry in reference if entry.mode == mode and (entry.channels > 1) == (channels > 1)]
-    if len(kind) < ENOUGH:
+    kind = f"{'colour' if channels > 1 else 'grey'} images, {'with' if batch_norm else 'without'} batch norm"
+    same = [
+        entry
+        for entry in reference
+        if (entry.mode, entry.channels > 1, entry.batch_norm) == (mode, channels > 1, batch_norm)
+    ]
+    if len(same) < ENOUGH:
         return (
-            f"the reference has {len(kind)} clean models of {colour} images scanned in the mode {mode}, "
-            f"and {ENOUGH} are needed"
+            f"the reference has {len(same)} clean models ({kind}) scanned in the mode {mode}, and {ENOUGH} are needed"
         )
-    largest, most = max(entry.side for entry in kind), max(entry.classes for entry in kind)
+    largest, most = max(entry.side for entry in same), max(entry.classes for entry in same)
     if side > WIDER * largest:
         return f"images of {side} pixels are larger than those of the reference ({largest})"
     if classes > WIDER * most:
         return f"{classes} classes are more than those of the reference ({most})"
     many = classes > FEW_CLASSES
-    alike = [entry for entry in kind if (entry.classes > FEW_CLASSES) == many]
+    alike = [entry for entry in same if (entry.classes > FEW_CLASSES) == many]
     if len(alike) < ENOUGH:
-        return Stratum.of(colour, kind)
-    return Stratum.of(f"{colour}, {'more than' if many else 'at most'} {FEW_CLASSES} classes", alike)
+        return Stratum.of(kind, same)
+    return Stratum.of(f"{kind}, {'more than' if many else 'at most'} {FEW_CLASSES} classes", alike)
 
 
 def read(path: Path | None = None) -> tuple[Entry, ...]:

@@ -20,6 +20,7 @@ from pytest_backdoor.options import Options
 from pytest_backdoor.results import Evidence, Kind
 from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.stats import fisher, paired, permutation_match, small_outlier, tail
+from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers import FAMILIES
 from pytest_backdoor.triggers.cells import opacity
 from pytest_backdoor.triggers.patch import window_shape
@@ -241,10 +242,13 @@ class Yardstick:
         return {each.check: each.arms * self.tests * each.p_value if each.strong else 1.0 for each in suspicions}
 
 
-def yardstick(shape: tuple[int, int, int], classes: int, options: Options, mode: str, methods: str) -> Yardstick:
+def yardstick(subject: Subject, options: Options, mode: str, methods: str) -> Yardstick:
     """The clean models of the reference that were scanned in this mode and are like this one, or plain rules."""
     reference = calibration.read(options.reference)
-    found = calibration.stratum(reference, mode, shape[2], max(shape[:2]), classes)
+    height, width, channels = subject.image_shape
+    found = calibration.stratum(
+        reference, mode, channels, max(height, width), subject.num_classes, batch_norm=subject.batch_norm
+    )
     if isinstance(found, Stratum):
         return Yardstick(found.name, found)
     return Yardstick(f"uncalibrated: {found}", None, sum(len(TESTS[method]) for method in methods.split("+")))

@@ -68,6 +68,11 @@ def layers_of(model: Any) -> Iterator[Any]:
         yield from layers_of(layer)
 
 
+def has_batch_norm(model: Any) -> bool:
+    """Whether any layer normalises by the statistics of a batch."""
+    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in layers_of(model))
+
+
 def with_logits(model: keras.Model) -> keras.Model:
     """The same model with one logit for each class as its output; weights are shared, but for those of the head."""
     headless = without_softmax(model)

@@ -173,6 +173,7 @@ class ScanResult:
     skipped: tuple[str, ...] = ()  # what was not done, and why
     error: str | None = None  # why the verdict is error or inconclusive
     image_shape: tuple[int, ...] | None = None  # height, width, channels
+    batch_norm: bool | None = None  # whether the network has one
     classes: int | None = None
     synthetic_seeds: SeedsUsed | None = None  # drawn from the model itself for want of clean images
     fuzzing: FuzzRun | None = None  # on request; no part of the verdict
@@ -218,6 +219,7 @@ def to_dict(result: ScanResult) -> dict[str, Any]:
         "score": result.score,
         "seconds": round(result.seconds, 2),
         "seeds": _seeds_to_dict(result.seeds),
+        "batch_norm": result.batch_norm,
         "image_shape": None if result.image_shape is None else list(result.image_shape),
         "classes": result.classes,
         "synthetic_seeds": _seeds_to_dict(result.synthetic_seeds),
@@ -242,6 +244,7 @@ def from_dict(entry: Mapping[str, Any]) -> ScanResult:
         seconds=entry["seconds"],
         p_value=entry["p_value"],
         score=entry["score"],
+        batch_norm=entry["batch_norm"],
         image_shape=None if entry["image_shape"] is None else tuple(entry["image_shape"]),
         classes=entry["classes"],
         seeds=_seeds_from_dict(entry["seeds"]),

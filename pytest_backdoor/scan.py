@@ -26,7 +26,7 @@ from pytest_backdoor.results import Finding, ScanResult
 from pytest_backdoor.search.coverage import Coverage, coverage
 from pytest_backdoor.seeds import as_seeds, seeds_or_beside
 from pytest_backdoor.stages import Bench, stages
-from pytest_backdoor.subject import Classifier, classifier
+from pytest_backdoor.subject import Classifier, Subject, classifier
 from pytest_backdoor.suspected import accuse
 from pytest_backdoor.triggers.trigger import Trigger
 
@@ -158,13 +158,18 @@ def _scan(
     if suspects is not None:
         contract = dataclasses.replace(contract, suspects=fit_suspects(candidate, given, suspects).images)
     subject = contract.subject
-    blank = dataclasses.replace(
-        blank, seeds=contract.seeds, image_shape=subject.image_shape, classes=subject.num_classes
-    )
+    blank = dataclasses.replace(_described(blank, subject), seeds=contract.seeds)
     if not subject.gradients:
         reason = "the model is a function without gradients, which trigger inversion needs. Give the Keras model."
         return dataclasses.replace(blank, error=reason, skipped=(f"inversion: {reason}",))
     return judged(blank, contract, settings, options, alpha, rng)
+
+
+def _described(result: ScanResult, subject: Subject) -> ScanResult:
+    """The result with what kind of model it is of."""
+    return dataclasses.replace(
+        result, image_shape=subject.image_shape, classes=subject.num_classes, batch_norm=subject.batch_norm
+    )
 
 
 def _without_seeds(
@@ -178,9 +183,7 @@ def _without_seeds(
     """The result of the searches on synthetic seeds, which can accuse a model but not clear it."""
     contract, drawn = unseeded.synthesise(candidate, settings.synthetic, rng)
     subject = contract.subject
-    blank = dataclasses.replace(
-        blank, synthetic_seeds=contract.seeds, image_shape=subject.image_shape, classes=subject.num_classes
-    )
+    blank = dataclasses.replace(_described(blank, subject), synthetic_seeds=contract.seeds)
     result = judged(blank, contract, settings, options, alpha, rng)
     result = dataclasses.replace(result, image_gradients=result.image_gradients + drawn)
     if result.verdict == "clean":
@@ -233,7 +236,7 @@ def judged(
     subject, begun = contract.subject, time.perf_counter()
     mode = profiles.mode(options, with_seeds=not blank.synthetic_seeds)
     left_out = unseeded.LEFT_OUT if blank.synthetic_seeds else {}
-    trail = Trail(judge.yardstick(subject.image_shape, subject.num_classes, options, mode, settings.search.methods))
+    trail = Trail(judge.yardstick(subject, options, mode, settings.search.methods))
     bench = Bench.of(contract, settings, rng)
     last = {} if contract.suspects is None else {"suspects": None}
     for name, search in (stages(settings.search.methods) | last).items():

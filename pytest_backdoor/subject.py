@@ -14,6 +14,7 @@ from pytest_backdoor.backend import compiled
 from pytest_backdoor.errors import ContractError, OutOfScopeError
 from pytest_backdoor.network import (
     Layer,
+    has_batch_norm,
     layer_outputs,
     layers_of,
     neuron_layers,
@@ -50,6 +51,7 @@ class Subject:
     outputs: int = 0  # values that all layers together make of one image
     memory: int = MEMORY  # bytes
     compiled: dict[str, Any] = field(default_factory=dict)  # what searches made of the network, to use again
+    batch_norm: bool = False  # whether any layer has one
     layers: tuple[Layer, ...] = ()  # those with neurons, in the order of the computation; none of a black box
     watched: Callable[[Any], tuple[Any, tuple[Any, ...]]] | None = None  # as network, with the outputs of those layers
     # as network, when the layer at that place puts out something else: from images, place and output
@@ -130,6 +132,7 @@ class Classifier:
     outputs: Callable[[tuple[int, ...]], int]  # from the shape of an image to how many values all layers make of one
     memory: int
     white: float | None = None  # the model's own value of white, where its first layers say
+    batch_norm: bool = False
     layers: Callable[[tuple[int, ...]], tuple[Layer, ...]] = lambda shape: ()  # from the shape of an image
     watched: Callable[[Any], tuple[Any, tuple[Any, ...]]] | None = None
     resumed: Callable[[Any, int, Any], Any] | None = None
@@ -158,6 +161,7 @@ class Classifier:
             self.gradients,
             self.outputs(shape),
             self.memory,
+            batch_norm=self.batch_norm,
             layers=self.layers(shape),
             watched=watched,
             resumed=resumed,
@@ -201,7 +205,20 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
         return with_output(headless, images, place, output)
 
     white, network = _white(model), compiled(logits)  # once, for all scalings and searches
-    return Classifier(name, inputs, classes, network, True, outputs, memory, white, layers, watched, resumed)
+    return Classifier(
+        name,
+        inputs,
+        classes,
+        network,
+        True,
+        outputs,
+        memory,
+        white,
+        has_batch_norm(model),
+        layers,
+        watched,
+        resumed,
+    )
 
 
 def _black_box(predict: Any, name: str, memory: int) -> Classifier:

@@ -15,7 +15,14 @@ from pytest_backdoor.results import ScanResult
 from tests.tiny import linear
 
 RESULT = ScanResult(
-    "a.keras", "a" * 64, "clean", statistics={"patch": 1.5}, image_shape=(28, 30, 1), classes=10, p_value=0.4
+    "a.keras",
+    "a" * 64,
+    "clean",
+    statistics={"patch": 1.5},
+    image_shape=(28, 30, 1),
+    batch_norm=True,
+    classes=10,
+    p_value=0.4,
 )
 
 
@@ -29,7 +36,7 @@ def surveyed(monkeypatch):
         if "broken" in file.name:
             return ScanResult(str(file), "", "error", error="not a zip archive")
         digest = f"{len(names):064}"
-        return ScanResult(str(file), digest, "clean", statistics={"patch": 1.0}, image_shape=(8, 8, 1), classes=3)
+        return replace(RESULT, path=str(file), sha256=digest)
 
     monkeypatch.setattr(calibrate, "survey", survey)
     monkeypatch.setattr(calibrate.safety, "sha256", lambda file: f"{int(file.stem[-1]):064}")
@@ -37,7 +44,7 @@ def surveyed(monkeypatch):
 
 
 def test_the_reference_keeps_the_evidence_and_what_the_model_is():
-    assert calibrate.entry_of(RESULT, "a", "quick") == Entry("a", "a" * 64, "quick", 1, 30, 10, {"patch": 1.5})
+    assert calibrate.entry_of(RESULT, "a", "quick") == Entry("a", "a" * 64, "quick", 1, 30, 10, True, {"patch": 1.5})
 
 
 def test_a_scan_without_a_verdict_is_of_no_use_and_says_why():
@@ -68,7 +75,7 @@ def test_each_model_is_written_as_it_comes_and_none_is_scanned_twice(surveyed, t
 
 
 def test_the_reference_that_it_begins_with_is_kept(surveyed, tmp_path):
-    begin = (Entry("shipped", "f" * 64, "standard", 1, 28, 10, {"patch": 0.5}),)
+    begin = (Entry("shipped", "f" * 64, "standard", 1, 28, 10, False, {"patch": 0.5}),)
     list(calibrate.calibrate([tmp_path / "model1.keras"], begin, tmp_path / "reference.json", Options()))
     assert [entry.name for entry in calibration.read(tmp_path / "reference.json")] == ["shipped", "model1"]
 

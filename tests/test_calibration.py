@@ -14,8 +14,8 @@ from pytest_backdoor.errors import CalibrationError
 ONE_TO_TEN = np.arange(1.0, 11)
 
 
-def entry(number, evidence, channels=1, side=28, classes=10, mode="standard"):
-    return Entry(f"clean {number}", f"{number:064}", mode, channels, side, classes, evidence)
+def entry(number, evidence, channels=1, side=28, classes=10, batch_norm=False, mode="standard"):
+    return Entry(f"clean {number}", f"{number:064}", mode, channels, side, classes, batch_norm, evidence)
 
 
 def clean_models(count, seed=0, tests=("patch", "additive"), **more):
@@ -35,6 +35,17 @@ def test_a_value_beyond_the_others_has_their_exponential_tail():
     assert tail_p(14.1, ONE_TO_TEN) == pytest.approx(0.2 * np.exp(-5.9 / 1.3))
     assert tail_p(1.01, np.repeat([0.0, 1.0], [80, 20])) == pytest.approx(1 / 101)  # never more than the rank
     assert tail_p(1000.0, ONE_TO_TEN) == 1e-6
+
+
+def test_a_tail_may_be_held_to_a_scale_at_least():
+    assert tail_p(14.1, ONE_TO_TEN, 1.0) == tail_p(14.1, ONE_TO_TEN)
+    assert tail_p(14.1, ONE_TO_TEN, 2.6) == pytest.approx(0.2 * np.exp(-5.9 / 2.6))
+
+
+def test_evidence_far_beyond_clean_models_with_hardly_any_counts_as_a_p_value_would():
+    chosen = Stratum.of("grey", [entry(number, {"a": 0.1 * (number % 10)}) for number in range(60)])
+    # The 80 % quantile is 0.72; the twelve models beyond it exceed it by 0.13 on average, less than 1 / log(10).
+    assert chosen.p_values({"a": 3.0})["a"] == pytest.approx(12 / 60 * 10**-2.28)
 
 
 def test_where_few_differ_from_the_most_the_tail_has_no_more_than_those():
@@ -84,34 +95,41 @@ def test_a_test_that_did_not_run_counts_as_one_that_found_nothing():
     assert chosen.p_values({"patch": 9.0})["additive"] == 1.0
 
 
-GREY, COLOUR = clean_models(99), clean_models(99, channels=3, side=32)
-SIGNS = clean_models(99, channels=3, side=32, classes=43)
+GREY, COLOUR = clean_models(60), clean_models(60, channels=3, side=32)
+SIGNS = clean_models(60, channels=3, side=32, classes=43)
+NORMED = clean_models(60, batch_norm=True)
 
 
-def test_a_model_is_compared_with_the_clean_models_most_like_it():
-    reference = [*GREY, *COLOUR, *SIGNS]
-    assert stratum(reference, "standard", 1, 28, 10).name == "99 clean models: grey, at most 12 classes"
-    assert stratum(reference, "standard", 3, 32, 43).name == "99 clean models: colour, more than 12 classes"
-    assert stratum(reference, "standard", 3, 48, 12).name == "99 clean models: colour, at most 12 classes"
+def stratum_of(reference, channels=1, side=28, classes=10, batch_norm=False, mode="standard"):
+    return stratum(reference, mode, channels, side, classes, batch_norm)
 
 
-def test_where_few_are_alike_more_are_taken():
-    reference = [*GREY, *COLOUR[:60], *SIGNS[:60]]
-    assert stratum(reference, "standard", 3, 32, 10).name == "120 clean models: colour"
-    assert stratum(reference, "standard", 1, 28, 20).name == "99 clean models: grey"
+def test_a_model_is_compared_with_clean_models_like_it():
+    reference = [*GREY, *COLOUR, *SIGNS, *NORMED]
+    few, many = "at most 12 classes", "more than 12 classes"
+    assert stratum_of(reference).name == f"60 clean models: grey images, without batch norm, {few}"
+    assert stratum_of(reference, batch_norm=True).name == f"60 clean models: grey images, with batch norm, {few}"
+    assert stratum_of(reference, 3, 32, 43).name == f"60 clean models: colour images, without batch norm, {many}"
+    assert stratum_of(reference, 3, 48, 12).name == f"60 clean models: colour images, without batch norm, {few}"
+
+
+def test_where_few_have_about_as_many_classes_others_are_taken():
+    reference = [*GREY, *COLOUR[:30], *SIGNS[:30]]
+    assert stratum_of(reference, 3, 32, 10).name == "60 clean models: colour images, without batch norm"
+    assert stratum_of(reference, 1, 28, 20).name == "60 clean models: grey images, without batch norm"
 
 
 def test_a_model_unlike_the_reference_has_no_stratum_and_it_says_why():
     reference = [*GREY, *SIGNS]
-    assert (
-        stratum(reference, "standard", 3, 65, 10) == "images of 65 pixels are larger than those of the reference (32)"
+    assert stratum_of(reference, 3, 65, 10) == "images of 65 pixels are larger than those of the reference (32)"
+    assert stratum_of(reference, 3, 32, 87) == "87 classes are more than those of the reference (43)"
+    assert stratum_of(reference, 1, 28, 43) == "43 classes are more than those of the reference (10)"
+    assert stratum_of([*GREY, *COLOUR[1:], *NORMED], 3, 32, 10) == (
+        "the reference has 59 clean models (colour images, without batch norm) scanned in the mode standard, "
+        "and 60 are needed"
     )
-    assert stratum(reference, "standard", 3, 32, 87) == "87 classes are more than those of the reference (43)"
-    assert stratum(reference, "standard", 1, 28, 43) == "43 classes are more than those of the reference (10)"
-    assert stratum([*GREY, *COLOUR[1:]], "standard", 3, 32, 10) == (
-        "the reference has 98 clean models of colour images scanned in the mode standard, and 99 are needed"
-    )
-    assert "in the mode quick" in stratum(reference, "quick", 1, 28, 10)
+    assert "0 clean models (grey images, with batch norm)" in stratum_of(reference, batch_norm=True)
+    assert "in the mode quick" in stratum_of(reference, mode="quick")
 
 
 def test_a_reference_is_what_it_was_after_a_file(tmp_path):

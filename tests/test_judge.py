@@ -14,6 +14,7 @@ from pytest_backdoor.results import Evidence
 from pytest_backdoor.search.arms import Arm
 from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.stats import small_outlier, tail
+from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers.trigger import Trigger
 
 CLASSES = 10
@@ -391,7 +392,7 @@ def test_evidence_is_minus_log10_of_each_tests_p_value():
 
 
 def test_without_a_reference_like_the_model_the_plain_rules_are_taken_and_say_why():
-    chosen = judge.yardstick((500, 500, 3), 10, Options(), "standard", "inversion")
+    chosen = judge.yardstick(Subject("large", (500, 500, 3), 10, None, None, True), Options(), "standard", "inversion")
     assert chosen.stratum is None
     assert chosen.name.startswith("uncalibrated: ")
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from pytest_backdoor.network import has_batch_norm
 from pytest_backdoor.scalings import Scaling
 from pytest_backdoor.subject import classifier
 from tests.tiny import linear, subject_of
@@ -156,3 +157,9 @@ def test_resuming_with_a_layers_own_output_changes_nothing(example):
     for place in (place for place, layer in enumerate(subject.layers) if layer.holds):
         resumed = subject.resume(images, place, subject.output(images, place))
         np.testing.assert_allclose(resumed, subject.logits(images), rtol=1e-5, atol=1e-5)
+
+
+def test_batch_norm_is_seen_at_any_depth():
+    inner = keras.Sequential([keras.Input((4,)), layers.BatchNormalization()])
+    assert has_batch_norm(keras.Sequential([keras.Input((4,)), inner, layers.Dense(2)]))
+    assert not has_batch_norm(keras.Sequential([keras.Input((4,)), layers.LayerNormalization(), layers.Dense(2)]))

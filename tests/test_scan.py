@@ -77,7 +77,7 @@ def test_the_same_model_without_the_pixel_is_clean(seeds):
     assert result.p_value > 0.01
     assert result.skipped == ()
     assert {"patch", "additive"} <= result.statistics.keys()
-    assert (result.image_shape, result.classes) == (SHAPE, CLASSES)
+    assert (result.image_shape, result.classes, result.batch_norm) == (SHAPE, CLASSES, False)
     assert result.calibration.startswith("uncalibrated: ")
 
 

@@ -20,7 +20,8 @@ def run(tmp_path, monkeypatch):
         if file.stem == "broken":
             return ScanResult(str(file), "", "error", error="not a zip archive")
         digest = calibrate.safety.sha256(file)
-        return ScanResult(str(file), digest, "clean", statistics={"patch": 1.0}, image_shape=(8, 8, 1), classes=3)
+        kind = {"image_shape": (8, 8, 1), "batch_norm": False, "classes": 3}
+        return ScanResult(str(file), digest, "clean", statistics={"patch": 1.0}, **kind)
 
     monkeypatch.setattr(calibrate, "survey", survey)
     monkeypatch.chdir(tmp_path)
