@@ -118,14 +118,15 @@ def report(root: Path) -> str:
     head = ["", "false alarms", "found", "found and right", "AUROC", "time: median, 95 %"]
     lines = [tables.line(head), tables.line(["---"] * len(head))]
     lines += [tables.line(tables.overall(each, f"profile {name}")) for name, each in profiles.items() if each]
-    lines += [tables.line(tables.peers(looked, *rule)) for rule in PEERS]
+    lines += [tables.line(tables.peers(looked, *rule)) for rule in PEERS if looked]
     backdoored = [row for row in standard if row["attack"]]
     lines += ["", "Found, by attack:", "", *tables.grid(backdoored, tables.attack_of, tables.flagged)]
     lines += ["", "Found, by network:", "", *tables.grid(backdoored, lambda row: row["architecture"], tables.flagged)]
     alarms = [row for row in standard if not row["attack"]]
     lines += ["", "False alarms, by training:", "", *tables.grid(alarms, lambda row: row["training"], tables.flagged)]
     fewer = [dict(row, seeds=f"{count} seeds") for count in STRESS for row in rows(root / "test", f"seeds-{count}")]
-    lines += ["", "False alarms, by seeds:", "", *tables.grid(fewer, lambda row: row["seeds"], tables.flagged)]
+    if fewer:
+        lines += ["", "False alarms, by seeds:", "", *tables.grid(fewer, lambda row: row["seeds"], tables.flagged)]
     return "\n".join([*lines, "", "Wrong, in the standard profile:", "", *tables.misjudged(standard)])
 
 
