@@ -211,7 +211,7 @@ class Trail:
         named = [(reason, names, "" if len(names) == 1 else "es") for reason, names in self.skipped.items()]
         return tuple(f"{', '.join(names)} search{plural}: {reason}" for reason, names, plural in named)
 
-    def next(self, alpha: float) -> Suspicion | None:
+    def to_try(self, alpha: float) -> Suspicion | None:
         """The suspicion to try next, if any; at an alpha of 0 any that is strong enough."""
         if alpha > 0:
             return self.yardstick.likeliest(self.suspicions, alpha)
@@ -262,7 +262,7 @@ def _confirm(
 
     What is refuted is no evidence any more. Of models that are known to be clean all that are strong enough are tried.
     """
-    while not trail.findings and (suspicion := trail.next(alpha)) is not None:
+    while not trail.findings and (suspicion := trail.to_try(alpha)) is not None:
         finding, cost = confirm(suspicion, contract, settings.search, *rng.spawn(1))
         trail.confirming += cost
         refuted = dataclasses.replace(suspicion, p_value=1.0, strong=False)
