@@ -7,11 +7,11 @@ import keras
 from pytest_backdoor.errors import OptionError
 
 if keras.config.backend() == "tensorflow":
-    from pytest_backdoor.backend.tensorflow import compiled, device, value_and_grad
+    from pytest_backdoor.backend.tensorflow import compiled, device, pulled_back, value_and_grad
 else:
     raise OptionError(
         f"Keras runs on the backend {keras.config.backend()!r}, which has no gradient seam yet. "
         "Set the environment variable KERAS_BACKEND=tensorflow."
     )
 
-__all__ = ["compiled", "device", "value_and_grad"]
+__all__ = ["compiled", "device", "pulled_back", "value_and_grad"]

@@ -22,6 +22,21 @@ def value_and_grad(function: Callable[..., tuple[Any, Any]]) -> Callable[..., tu
     return evaluate
 
 
+def pulled_back(function: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
+    """From ``f(params, *rest) -> (outputs, more)`` to ``(params, slopes, *rest) -> (more, gradients of params)``.
+
+    The gradients are those of the sum of all slopes times outputs, which is never made.
+    """
+
+    def evaluate(params: Any, slopes: Any, *rest: Any) -> tuple[Any, Any]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(params)
+            outputs, more = function(params, *rest)
+        return more, tape.gradient(outputs, params, output_gradients=slopes)
+
+    return evaluate
+
+
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function as a graph that serves every batch size; XLA only on a GPU, on a CPU it is slower."""
     xla = device() == "gpu" or None

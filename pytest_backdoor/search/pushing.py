@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from keras import ops
 
-from pytest_backdoor.backend import compiled, value_and_grad
+from pytest_backdoor.backend import compiled, pulled_back
 from pytest_backdoor.search import coverage
 from pytest_backdoor.search.constraints import CONSTRAINTS, Move
 from pytest_backdoor.subject import Subject
@@ -66,11 +66,8 @@ def stepper(subject: Subject, constraint: str) -> Callable[[Any, Any, Any, Any],
     """The compiled step without neurons, looks and bounds: from images, weights of the logits, windows and size."""
     name = f"{constraint} alone"
     if name not in subject.compiled:
-
-        def total(images: Any, weights: Any) -> tuple[Any, tuple[()]]:
-            return ops.sum(weights * subject.logits(images)), ()
-
-        evaluate, move = value_and_grad(total), CONSTRAINTS[constraint].move
+        evaluate = pulled_back(lambda images: (subject.logits(images), ()))
+        move = CONSTRAINTS[constraint].move
 
         def step(images: Any, weights: Any, windows: Any, size: Any) -> Any:
             _, gradients = evaluate(images, weights)
@@ -86,20 +83,19 @@ def compile_engine(subjects: Sequence[Subject], move: Move) -> Engine:
     def look(images: Any, plan: Plan) -> Seen:
         return seen(plan, images, *passed(subjects, images))
 
-    def total(images: Any, plan: Plan, slopes: Sequence[Any]) -> tuple[Any, Seen]:
+    def passing(images: Any, plan: Plan) -> tuple[list[Any], Seen]:
         logits, outputs = passed(subjects, images)
-        pushed = [ops.sum(slope * output) for slope, output in zip(slopes, outputs, strict=True)]
-        return ops.sum(plan.classes * logits) + sum(pushed), seen(plan, images, logits, outputs)
+        return [logits, *outputs], seen(plan, images, logits, outputs)
 
-    evaluate = value_and_grad(total)
+    evaluate = pulled_back(passing)
 
     def steps(images: Any, plan: Plan, windows: Any, size: Any, reach: Any, iterations: Any) -> tuple[Any, Seen]:
-        slopes = slopes_along(plan, passed(subjects, images)[1])
+        slopes = [plan.classes, *slopes_along(plan, passed(subjects, images)[1])]
 
         def next_one(carried: tuple[Any, Seen], iteration: Any) -> tuple[tuple[Any, Seen], tuple[Any, Seen]]:
             # Windows (some, n, height, width, 1): one for all iterations, or one for each.
             window = ops.take(windows, ops.minimum(iteration, ops.shape(windows)[0] - 1), axis=0)
-            (_, now), gradients = evaluate(carried[0], plan, slopes)
+            now, gradients = evaluate(carried[0], slopes, plan)
             change = size * move(normalised(gradients), window)
             moved = bounded(carried[0] + change, plan.seeds, reach), now
             return moved, moved
