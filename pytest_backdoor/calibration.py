@@ -105,14 +105,18 @@ def stratum(
 ) -> Stratum | str:
     """The clean models to compare a model with, or why there are none.
 
-    They are of the same kind of image, with batch norm or without, and of about as many classes where the reference has
-    enough of those.
+    They are of the same kind of image, with batch norm or without, and of few classes or many as the model is.
     """
-    kind = f"{'colour' if channels > 1 else 'grey'} images, {'with' if batch_norm else 'without'} batch norm"
+    many = classes > FEW_CLASSES
+    kind = (
+        f"{'colour' if channels > 1 else 'grey'} images, {'with' if batch_norm else 'without'} batch norm, "
+        f"{'more than' if many else 'at most'} {FEW_CLASSES} classes"
+    )
+    wanted = (mode, channels > 1, batch_norm, many)
     same = [
         entry
         for entry in reference
-        if (entry.mode, entry.channels > 1, entry.batch_norm) == (mode, channels > 1, batch_norm)
+        if (entry.mode, entry.channels > 1, entry.batch_norm, entry.classes > FEW_CLASSES) == wanted
     ]
     if len(same) < ENOUGH:
         return (
@@ -123,11 +127,7 @@ def stratum(
         return f"images of {side} pixels are larger than those of the reference ({largest})"
     if classes > WIDER * most:
         return f"{classes} classes are more than those of the reference ({most})"
-    many = classes > FEW_CLASSES
-    alike = [entry for entry in same if (entry.classes > FEW_CLASSES) == many]
-    if len(alike) < ENOUGH:
-        return Stratum.of(kind, same)
-    return Stratum.of(f"{kind}, {'more than' if many else 'at most'} {FEW_CLASSES} classes", alike)
+    return Stratum.of(kind, same)
 
 
 def read(path: Path | None = None) -> tuple[Entry, ...]:
