@@ -14,6 +14,7 @@ from pytest_backdoor.contract import Contract, Sample
 from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.profiles import Settings
 from pytest_backdoor.search import agreement, inversion
+from pytest_backdoor.search.arms import MANY
 from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.search.margin import margins
 from pytest_backdoor.search.shifting import shifted
@@ -88,15 +89,22 @@ def pairs(bench: Bench) -> list[Suspicion]:
 
 
 def fuzzing(bench: Bench) -> list[Suspicion]:
-    """Patches that flips of single seeds have in common, for single classes, label maps and pairs."""
+    """Patches that flips of single seeds have in common, for single classes, label maps and pairs.
+
+    Of many classes the seeds of some are pushed, which does not tell whether a pair of them stands alone: no pairs.
+    """
     pusher = agreement.Pusher(bench.subject, bench.settings.agreement)
     flips = agreement.push(pusher, bench.seeds, bench.rng)
     found = agreement.to_one(pusher, flips, bench.seeds, bench.rng)
-    pairs = agreement.of_pairs(pusher, flips, bench.seeds, bench.rng)
+    pair = _fuzzed_pair(bench, pusher, flips) if bench.subject.num_classes <= MANY else None
     bench.image_gradients += pusher.spent
     bench.blind = bench.blind and not flips.flipped.any()
-    pair = judge.pair("fuzzing pair", pairs, _spills(bench, pairs), bench.subject.num_classes)
     return [*bench.tests("fuzzing", found), *_present(pair)]
+
+
+def _fuzzed_pair(bench: Bench, pusher: agreement.Pusher, flips: agreement.Flips) -> Suspicion | None:
+    pairs = agreement.of_pairs(pusher, flips, bench.seeds, bench.rng)
+    return judge.pair("fuzzing pair", pairs, _spills(bench, pairs), bench.subject.num_classes)
 
 
 def _spills(bench: Bench, found: Inversion) -> np.ndarray:

@@ -126,6 +126,16 @@ def test_the_cost_of_fuzzing_is_that_of_its_pushes(classes):
     assert bench.image_gradients == pushes(classes, settings, subject.image_shape)
 
 
+@pytest.mark.parametrize(("classes", "paired"), [(12, True), (13, False)])
+def test_of_many_classes_fuzzing_tries_no_pairs(monkeypatch, classes, paired):
+    subject, seeds = bright_pixels(classes, side=20)
+    calls, pairs = [], agreement.of_pairs
+    monkeypatch.setattr(agreement, "of_pairs", lambda *given: calls.append(given) or pairs(*given))
+    settings = agreement.Settings(promise=1.0, iterations=1, step=1e-3)
+    fuzzing(Bench(subject, seeds, profiles.Settings(agreement=settings), rng()))
+    assert bool(calls) == paired
+
+
 def test_the_cost_is_that_of_the_stages_of_a_scan():
     subject, seeds = bright_pixels(3, side=8)
     steps = dict.fromkeys(("steps", "faint_steps", "drawn_steps", "confined_steps", "pair_steps", "refine_steps"), 2)
