@@ -19,16 +19,17 @@ import numpy as np
 from example_models import tables
 from example_models.build import pick
 from example_models.data import load
-from example_models.study import BEGIN, END, Row, measure, rows
-from pytest_backdoor import attacks, repaired
+from example_models.study import BEGIN, END, MIN_ACCURACY, Row, measure, rows
+from pytest_backdoor import attacks, repaired, rules
+from pytest_backdoor.cli_repair import repair
 from pytest_backdoor.contract import Sample
+from pytest_backdoor.loading import keras_file
 from pytest_backdoor.options import Options
 from pytest_backdoor.repair import fine_pruning
 from pytest_backdoor.repair.tuning import rebuilt, seen_alike
-from pytest_backdoor.repaired import FILTER, METHODS, REPAIRS, Known, Ward
-from pytest_backdoor.results import to_dict
-from pytest_backdoor.scan import scan, sha256_of
-from pytest_backdoor.seeds import from_arrays
+from pytest_backdoor.repaired import FILTER, METHODS, Known, Ward
+from pytest_backdoor.results import Repair
+from pytest_backdoor.scan import sha256_of
 from pytest_backdoor.triggers.trigger import Trigger
 
 SEEDS = 500
@@ -37,46 +38,58 @@ KNOWN = "unlearning, trigger known"
 ALONE = "pruning alone"
 COLUMNS = ("lipschitz", ALONE, "fine-pruning", "unlearning", KNOWN, FILTER)
 PATCHES = ("pixel", "pattern", "several", "combination", "neuron", "pruning-aware", "embedding", "adaptive-patch")
-MAX_LOSS = 0.02
 
 
 def backdoored(truth: Row) -> bool:
-    return truth["attack"] is not None
+    """Whether the model has a backdoor that works."""
+    return truth["attack"] is not None and tables.counts(truth, truth["accuracy"])
 
 
 def repaired_by_all(profile: str, model: Path, truth: Row) -> Row:
-    """What each method makes of the model; the best one's copy is kept beside the results."""
-    options = Options(profile=profile)
-    seeds, shown = images(truth)
-    ward = repaired.prepare(model, seeds, options, model.stem, sha256_of(model))
+    """What the command makes of the model, whose new file is kept beside the results, and what each method does."""
+    copy = model.parent / "repair" / model.name
+    seeds, shown = images(truth, copy.with_name("seeds.npz"))
+    options = Options(seeds=str(seeds), profile=profile, min_accuracy=MIN_ACCURACY)
+    ward = repaired.prepare(model, None, options, model.stem, sha256_of(model))
     planted = Known(
         Trigger.load(model.parent / "planted" / f"{model.stem}.npz"),
         {int(source): target for source, target in truth["mapping"].items()},
     )
-    found = scan(model, seeds, options, model.stem)
-    known = [repaired.known_of(finding, ward.subject.num_classes) for finding in found.findings]
-    entry: Row = {"before": tried(ward, ward.model, planted, shown), "found": to_dict(found), ALONE: {}}
-    accuracy, _ = repaired.measured(ward, ward.model, known)
-    good = []
+    done = repair(model, copy, options)
+    entry = {"before": tried(ward, ward.model, planted, shown), "command": said(done), ALONE: {}, "chosen": None}
+    if done.output is not None:
+        entry |= {"chosen": done.chosen, "after": tried(ward, keras_file.load(copy), planted, shown)}
+    known = [
+        Known(trigger, rules.label_map(rules.read(rule), ward.subject.num_classes))
+        for trigger, rule in zip(done.triggers, done.rules, strict=True)
+    ]
     for method in METHODS:
-        if method == "unlearning" and not known:
-            continue
-        attempt, made = repaired.attempt(ward, method, known, options)
-        if made is None:
-            entry[method] = {"error": attempt.error}
-            continue
-        entry[method] = tried(ward, made, planted, quarter(shown) if method == FILTER else shown)
-        if known and method in REPAIRS and repaired.is_good(attempt, accuracy, MAX_LOSS):
-            good.append((repaired.worst(attempt), method, made))
-    attempt, made = repaired.attempt(ward, "unlearning", [planted], options)
-    entry[KNOWN] = tried(ward, made, planted, shown)
-    entry[ALONE] = pruned(ward, planted, shown) if "error" not in entry["fine-pruning"] else {}
-    best = min(good, key=lambda each: each[0], default=(1.0, None, None))
-    if best[2] is not None:
-        (model.parent / "repair").mkdir(exist_ok=True)
-        best[2].save(model.parent / "repair" / f"{model.stem}.keras")
+        if method != "unlearning" or known:
+            entry[method] = by_method(ward, method, known, options, planted, shown)
+    entry[KNOWN] = by_method(ward, "unlearning", [planted], options, planted, shown)
+    if "error" not in entry["fine-pruning"]:
+        entry[ALONE] = pruned(ward, planted, shown)
     keras.backend.clear_session()
-    return entry | {"chosen": best[1]}
+    return entry
+
+
+def by_method(ward: Ward, method: str, known: Sequence[Known], options: Options, planted: Known, shown: Sample) -> Row:
+    attempt, made = repaired.attempt(ward, method, known, options)
+    if made is None:
+        return {"error": attempt.error}
+    return tried(ward, made, planted, quarter(shown) if method == FILTER else shown)
+
+
+def said(done: Repair) -> Row:
+    """What the command says of its triggers and of its new file."""
+    return {
+        "rules": list(done.rules),
+        "accuracy": done.accuracy,
+        "success": list(done.success),
+        "verdict": done.rescan and done.rescan.verdict,
+        "error": done.error,
+        "seconds": round(done.seconds, 1),
+    }
 
 
 def pruned(ward: Ward, planted: Known, shown: Sample) -> Row:
@@ -86,21 +99,14 @@ def pruned(ward: Ward, planted: Known, shown: Sample) -> Row:
     return tried(ward, rebuilt(ward.model, silenced), planted, shown)
 
 
-def rescanned(profile: str, model: Path, truth: Row) -> Row:
-    """The scan of the copy that was chosen; nothing where there is none."""
-    copy = model.parent / "repair" / model.with_suffix(".keras").name
-    seeds, _ = images(truth)
-    return to_dict(scan(copy, seeds, Options(profile=profile), model.stem)) if copy.exists() else {}
-
-
-def images(truth: Row) -> tuple[Any, Sample]:
-    """The seeds of a model and further test images with their labels, in unit scale."""
+def images(truth: Row, path: Path) -> tuple[Path, Sample]:
+    """The file of a model's seeds, which it writes, and further test images with their labels, in unit scale."""
     _, (stored, labels) = load(truth["data"])
     chosen = pick(labels, SEEDS // len(np.unique(labels)), np.random.default_rng(SEEDS))
     others = np.setdiff1d(np.arange(len(labels)), chosen)
     others = np.random.default_rng(SHOWN).choice(others, SHOWN, replace=False)
-    seeds = from_arrays(stored[chosen], labels[chosen])
-    return seeds, Sample((stored[others] / 255).astype("float32"), labels[others])
+    np.savez_compressed(path, x=stored[chosen].squeeze(), y=labels[chosen].astype("uint8"))
+    return path, Sample((stored[others] / 255).astype("float32"), labels[others])
 
 
 def quarter(shown: Sample) -> Sample:
@@ -118,14 +124,13 @@ def tried(ward: Ward, model: Any, planted: Known, shown: Sample) -> Row:
 def report(root: Path) -> str:
     """Tables by attack and method, and of what was chosen, as Markdown."""
     found = rows(root, "repair")
-    scans = {row["name"]: row["result"] for row in rows(root, "rescan")}
     head = ["attack", "models", "before", *COLUMNS]
     lines = [tables.line(head), tables.line(["---"] * len(head))]
     for group in sorted({tables.attack_of(row) for row in found}):
         mine = [row for row in found if tables.attack_of(row) == group]
         cells = [cell([row["result"].get(method, {}) for row in mine]) for method in ("before", *COLUMNS)]
         lines.append(tables.line([group, str(len(mine)), *cells]))
-    return "\n".join([*lines, "", *summary(found, scans)])
+    return "\n".join([*lines, "", *summary(found)])
 
 
 def cell(entries: Sequence[Row]) -> str:
@@ -136,7 +141,7 @@ def cell(entries: Sequence[Row]) -> str:
     return f"{median(each['accuracy'] for each in there):.3f}, {median(each['success'] for each in there):.3f}"
 
 
-def summary(found: list[Row], scans: dict[str, Row]) -> list[str]:
+def summary(found: list[Row]) -> list[str]:
     """What the goal of a repair is measured by: of the chosen copies of patch kinds and of the others."""
     head = [
         "",
@@ -156,7 +161,7 @@ def summary(found: list[Row], scans: dict[str, Row]) -> list[str]:
     for name, belongs in groups.items():
         mine = [row for row in found if belongs(row)]
         done = [row["result"] for row in mine if row["result"]["chosen"]]
-        verdicts = [scans[row["name"]]["verdict"] for row in mine if scans.get(row["name"])]
+        verdicts = [row["command"]["verdict"] for row in done]
         lines.append(tables.line([name, str(len(mine)), str(len(done)), *figures(done), share_clean(verdicts)]))
     return lines
 
@@ -165,8 +170,8 @@ def figures(done: Sequence[Row]) -> list[str]:
     """Median and worst success, and median and largest loss of accuracy, of the chosen copies."""
     if not done:
         return [""] * 4
-    left = [row[row["chosen"]]["success"] for row in done]
-    lost = [row["before"]["accuracy"] - row[row["chosen"]]["accuracy"] for row in done]
+    left = [row["after"]["success"] for row in done]
+    lost = [row["before"]["accuracy"] - row["after"]["accuracy"] for row in done]
     return [f"{100 * function(values):.1f} %" for values in (left, lost) for function in (median, max)]
 
 
@@ -182,7 +187,6 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="the document whose measured part is replaced")
     options = parser.parse_args()
     measure(options.root, options.only, "repair", partial(repaired_by_all, options.profile), backdoored)
-    measure(options.root, options.only, "rescan", partial(rescanned, options.profile), backdoored)
     measured = report(options.root)
     tables.publish(measured, options.output, BEGIN, END)
 

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +74,12 @@ def _run(given: argparse.Namespace, options: Options) -> int:
     _check_output(given.model, given.output)
     with sealed():
         from pytest_backdoor import report
+        from pytest_backdoor.repaired import METHODS
         from pytest_backdoor.report import repaired
 
-        result = repair(given, options)
+        methods = [values.pick(name, METHODS, "method") for name in given.method]
+        max_loss = _points(given.max_loss) / 100
+        result = repair(given.model, given.output, options, methods, max_loss, _known(given))
     print(repaired.render(result, sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end="")
     problem = given.json and report.write_text(
         given.json, repaired.document(result, tool.about(), option.to_dict(options))
@@ -85,30 +89,34 @@ def _run(given: argparse.Namespace, options: Options) -> int:
     return NOT_REPAIRED if problem else _exit_code(result)
 
 
-def repair(given: argparse.Namespace, options: Options) -> Repair:
+def repair(
+    model: Path,
+    output: Path,
+    options: Options,
+    methods: Sequence[str] = (),
+    max_loss: float = MAX_LOSS / 100,
+    known: Sequence[tuple[Trigger, Rule]] = (),
+) -> Repair:
     """Repairs the model, writes the new file and scans it; from what that finds it is repaired again."""
     from pytest_backdoor import repaired as room
     from pytest_backdoor import report
     from pytest_backdoor.scan import scan
     from pytest_backdoor.seeds import seeds_beside
 
-    methods = [values.pick(name, room.METHODS, "method") for name in given.method] or room.REPAIRS
-    max_loss = _points(given.max_loss) / 100
-    seeds = options.seeds or seeds_beside(given.model)
-    known = _known(given)
+    seeds = options.seeds or seeds_beside(model)
     last: Repair | None = None
     for _ in range(ROUNDS):
-        done, made = room.repair_model(given.model, seeds, options, methods, max_loss, known)
+        done, made = room.repair_model(model, seeds, options, methods or room.REPAIRS, max_loss, known)
         if made is None:
             return last or done
-        if problem := report.write_with(given.output, made.save):
+        if problem := report.write_with(output, made.save):
             return dataclasses.replace(done, error=f"not written: {problem}")
-        done = dataclasses.replace(done, output=given.output.as_posix())
+        done = dataclasses.replace(done, output=output.as_posix())
         if done.chosen == room.FILTER:
             return dataclasses.replace(
                 done, error="the new file is not scanned: its backdoor is still inside, behind the filter"
             )
-        rescan = scan(given.output, seeds, options)
+        rescan = scan(output, seeds, options)
         last = dataclasses.replace(done, rescan=rescan)
         if not rescan.findings:
             break

@@ -11,11 +11,15 @@ def row(name, attack, result):
     return {"name": name, "attack": attack, "kind": "all-to-one", "result": result}
 
 
+def of_command(verdict, accuracy, success):
+    return {"command": {"verdict": verdict}, "chosen": "unlearning", "after": entry(accuracy, success)}
+
+
 BEFORE = entry(0.98, 1.0)
 ROWS = [
-    row("a", "pixel", {"before": BEFORE, "unlearning": entry(0.97, 0.02), "chosen": "unlearning"}),
-    row("b", "pattern", {"before": BEFORE, "lipschitz": entry(0.98, 0.10), "chosen": "lipschitz"}),
-    row("c", "blend", {"before": BEFORE, "unlearning": entry(0.5, 0.02), "chosen": None}),
+    row("a", "pixel", {"before": BEFORE, "unlearning": entry(0.97, 0.02), **of_command("clean", 0.97, 0.02)}),
+    row("b", "pattern", {"before": BEFORE, **of_command("backdoor", 0.98, 0.10)}),
+    row("c", "blend", {"before": BEFORE, "unlearning": entry(0.5, 0.02), "command": {"verdict": None}, "chosen": None}),
 ]
 
 
@@ -25,7 +29,7 @@ def test_a_cell_has_the_medians_of_what_could_be_used():
 
 
 def test_the_summary_is_of_the_chosen_copies():
-    patches, others = summary(ROWS, {"a": {"verdict": "clean"}, "b": {"verdict": "backdoor"}})[2:]
+    patches, others = summary(ROWS)[2:]
     assert patches == "| patches | 2 | 2 | 6.0 % | 10.0 % | 0.5 % | 1.0 % | 1 of 2 (9 to 91 %) |"
     assert others == "| other triggers | 1 | 0 |  |  |  |  |  |"
 
