@@ -62,9 +62,16 @@ class Stratum:
         return cls(f"{len(entries)} clean models: {name}", tests, rows, np.log(together))
 
     def p_values(self, evidence: Mapping[str, float]) -> dict[str, float]:
-        """The share of clean models with as much evidence, of each test alone."""
-        mine = np.array([evidence.get(test, 0.0) for test in self.tests])
-        return dict(zip(self.tests, _ranked(mine, self.evidence).tolist(), strict=True))
+        """The share of clean models with as much evidence, of each test alone.
+
+        A test that finds something in none of the clean models counts as one that found nothing in each.
+        """
+        tests = sorted({*self.tests, *evidence})
+        columns = [self.tests.index(test) if test in self.tests else None for test in tests]
+        nothing = np.zeros(len(self.evidence))
+        others = np.stack([nothing if each is None else self.evidence[:, each] for each in columns], axis=1)
+        mine = np.array([evidence.get(test, 0.0) for test in tests])
+        return dict(zip(tests, _ranked(mine, others).tolist(), strict=True))
 
     def p_value(self, evidence: Mapping[str, float]) -> float:
         """The share of clean models with as much evidence, all tests together; 1e-6 at least."""

@@ -48,6 +48,14 @@ def test_evidence_far_beyond_clean_models_with_hardly_any_counts_as_a_p_value_wo
     assert chosen.p_values({"a": 3.0})["a"] == pytest.approx(12 / 60 * 10**-2.28)
 
 
+def test_a_test_that_finds_something_in_no_clean_model_has_their_number_as_its_rank():
+    chosen = Stratum.of("grey", clean_models(99))
+    assert chosen.p_values({"warp map": 3.0})["warp map"] == pytest.approx(1 / 100)
+    assert chosen.p_values({"warp map": 0.0})["warp map"] == 1.0
+    assert chosen.p_value({"patch": 1.0, "warp map": 0.0}) == chosen.p_value({"patch": 1.0})
+    assert chosen.p_value({"patch": 1.0, "warp map": 3.0}) < chosen.p_value({"patch": 1.0})
+
+
 def test_where_few_differ_from_the_most_the_tail_has_no_more_than_those():
     # The 80 % quantile is 0, which one of ten exceeds, by 1.
     assert tail_p(2.0, np.array([0.0] * 9 + [1.0])) == pytest.approx(0.1 * np.exp(-2))
