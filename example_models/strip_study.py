@@ -58,9 +58,9 @@ def measure(path: Path) -> dict[str, Any]:
     triggered = attacked(subject, trigger, seeds, about)
     pool = seeds.images[:CLEAN]
     moves = strip.shifts(CLEAN, SETTINGS.overlays, rng)
-    known, other, bearing = (
-        strip.entropies(subject, images, pool, moves) for images in (pool, seeds.images[CLEAN : 2 * CLEAN], triggered)
-    )
+    shown = np.concatenate([seeds.images[CLEAN : 2 * CLEAN], triggered])
+    known, found = strip.levelled(subject, pool, shown, moves)
+    other, bearing = np.split(found, [CLEAN])
     boundary = strip.boundary(known, SETTINGS)
     return {
         "model": path.stem,

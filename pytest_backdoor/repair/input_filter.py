@@ -16,6 +16,7 @@ from keras import layers, ops
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.network import with_logits
 from pytest_backdoor.repair.tuning import rebuilt
+from pytest_backdoor.stats import Levels
 from pytest_backdoor.subject import BATCH, Subject, classifier
 
 STEEP = 1000.0  # logits per bit below the boundary: a thousandth of a bit decides
@@ -32,7 +33,7 @@ class Settings:
 def filtered(
     model: keras.Model, subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator
 ) -> tuple[keras.Model, float]:
-    """The model behind the filter, with probabilities of all classes and of "rejected"; and its boundary in bits.
+    """The model behind the filter, with probabilities of all classes and of "rejected"; and its mean boundary in bits.
 
     Some of the seeds become the overlays, the entropies of the others set the boundary.
     """
@@ -42,21 +43,33 @@ def filtered(
     inside = with_logits(rebuilt(model, model.get_weights()))
     shape = form.input_shape if len(form.input_shape) in (1, 2) else subject.image_shape
     images = keras.Input(shape)
-    entropy = _entropy(inside, images, np.asarray(form.shaped(subject.scaling.scale(overlays))))
+    black = subject.scaling.scale(np.zeros_like(overlays))  # which a sum has once
+    entropy = _entropy(inside, images, np.asarray(form.shaped(subject.scaling.scale(overlays) - black)))
     measured = _entropies(keras.Model(images, entropy), np.asarray(form.shaped(subject.scaling.scale(others))))
-    boundary = float(np.quantile(measured, settings.false_rejections))
-    answers = ops.concatenate([ops.log_softmax(inside(images)), STEEP * (boundary - entropy)], axis=-1)
-    return keras.Model(images, layers.Softmax(name="classes_and_rejected")(answers)), boundary
+    boundaries = _boundaries(measured, subject.classes(others), subject.num_classes, settings)
+    logits = inside(images)
+    least = layers.Dense(1, use_bias=False, trainable=False, name="boundaries")  # of the class that the model sees
+    seen = least(ops.one_hot(ops.argmax(logits, axis=-1), subject.num_classes))
+    least.set_weights([boundaries.astype("float32")[:, None]])
+    answers = ops.concatenate([ops.log_softmax(logits), STEEP * (seen - entropy)], axis=-1)
+    return keras.Model(images, layers.Softmax(name="classes_and_rejected")(answers)), float(boundaries.mean())
+
+
+def _boundaries(entropies: np.ndarray, seen: np.ndarray, classes: int, settings: Settings) -> np.ndarray:
+    """The entropy in bits of each class under which the wanted share of clean images lies: ``(classes,)``."""
+    levels = Levels.of(entropies, seen, classes)
+    common = levels.levelled(entropies, seen, among=True)
+    return levels.boundaries(float(np.quantile(common, settings.false_rejections)))
 
 
 def _entropy(inside: keras.Model, images: Any, overlays: np.ndarray) -> Any:
-    """Mean over the overlays of the entropy over the classes of each half-and-half blend, in bits: ``(n, 1)``."""
+    """Mean over the overlays of the entropy over the classes of each sum with one, in bits: ``(n, 1)``."""
     axes = "bcdef"[: overlays.ndim - 1]
     blend = layers.EinsumDense(
         f"a{axes},z->az{axes}", output_shape=overlays.shape, bias_axes=f"z{axes}", name="overlays", trainable=False
     )
     blends = ops.reshape(blend(images), (-1, *overlays.shape[1:]))  # (n * overlays, ...)
-    blend.set_weights([np.full(len(overlays), 0.5, "float32"), 0.5 * overlays])
+    blend.set_weights([np.ones(len(overlays), "float32"), overlays])
     surprises = ops.log_softmax(inside(blends))
     entropies = -ops.sum(ops.exp(surprises) * surprises, axis=-1) / float(np.log(2))
     return ops.mean(ops.reshape(entropies, (-1, len(overlays))), axis=1, keepdims=True)
@@ -64,4 +77,5 @@ def _entropy(inside: keras.Model, images: Any, overlays: np.ndarray) -> Any:
 
 def _entropies(entropy: keras.Model, images: np.ndarray) -> np.ndarray:
     size = max(1, BATCH // 8)  # each image becomes as many as there are overlays
-    return np.concatenate([entropy.predict_on_batch(images[s : s + size]) for s in range(0, len(images), size)])
+    parts = [entropy.predict_on_batch(images[start : start + size]) for start in range(0, len(images), size)]
+    return np.concatenate(parts)[:, 0]
