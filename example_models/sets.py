@@ -100,6 +100,7 @@ _SETS = {
 }
 # Of these the reference needs more than each data set's share.
 _FURTHER = {"cifar10": ("cnn", "lenet1", "cnn", "lenet1", "cnn", "lenet1", "cnn")}
+_SIGNS = {"gtsrb": ("cnn", "lenet1", "lenet5", "cnn", "allconv", "lenet1", "mlp")}
 _TRAININGS = ("plain", "augmented", "plain", "noisy", "long", "plain", "imbalanced", "short", "adversarial", "border")
 _SLOW = ("warp", "clean-label", "adaptive-patch")  # rules that take longer to learn
 _RECTIFIED = ("lenet1", "cnn", "vgg", "resnet")  # convolutions with ReLU
@@ -107,9 +108,10 @@ _LIGHT = ("lenet1", "lenet5", "cnn", "allconv", "mlp")
 
 
 def reference() -> Iterator[Recipe]:
-    """240 clean models to calibrate with: every data set, network and way of training."""
+    """262 clean models to calibrate with: every data set, network and way of training."""
     yield from clean_models("reference", 53, 20_000)
     yield from clean_models("further", 28, 25_000, _FURTHER)
+    yield from clean_models("signs", 22, 26_000, _SIGNS)
 
 
 def test() -> Iterator[Recipe]:

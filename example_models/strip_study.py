@@ -18,7 +18,7 @@ from example_models.data import load
 from pytest_backdoor.confirm import strip
 from pytest_backdoor.contract import check
 from pytest_backdoor.seeds import Seeds, from_arrays
-from pytest_backdoor.stats import share
+from pytest_backdoor.stats import Levels, share
 from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.triggers.trigger import Trigger
 
@@ -27,8 +27,8 @@ TRIGGERED = 300
 SETTINGS = strip.Settings(overlays=50)
 MARKS = ("<!-- measured -->", "<!-- end of measured -->")
 HEADING = (
-    "| model | kind | pixels | boundary, bits | clean: bits, rejected | triggered: bits, accepted |\n"
-    "|---|---|---|---|---|---|"
+    "| model | kind | pixels | boundary, bits | clean: bits, rejected | triggered: bits, accepted | not levelled |\n"
+    "|---|---|---|---|---|---|---|"
 )
 
 
@@ -58,9 +58,12 @@ def measure(path: Path) -> dict[str, Any]:
     triggered = attacked(subject, trigger, seeds, about)
     pool = seeds.images[:CLEAN]
     moves = strip.shifts(CLEAN, SETTINGS.overlays, rng)
-    shown = np.concatenate([seeds.images[CLEAN : 2 * CLEAN], triggered])
-    known, found = strip.levelled(subject, pool, shown, moves)
-    other, bearing = np.split(found, [CLEAN])
+    groups = [pool, seeds.images[CLEAN : 2 * CLEAN], triggered]
+    raw = [strip.entropies(subject, images, pool, moves) for images in groups]
+    seen = [subject.classes(images) for images in groups]
+    levels = Levels.of(raw[0], seen[0], subject.num_classes)
+    known = levels.levelled(raw[0], seen[0], among=True)
+    other, bearing = (levels.levelled(raw[group], seen[group]) for group in (1, 2))
     boundary = strip.boundary(known, SETTINGS)
     return {
         "model": path.stem,
@@ -69,6 +72,7 @@ def measure(path: Path) -> dict[str, Any]:
         "boundary": [boundary.value, boundary.rule],
         "clean": [float(other.mean()), int(np.sum(other < boundary.value)), len(other)],
         "triggered": [float(bearing.mean()), int(np.sum(bearing >= boundary.value)), len(bearing)],
+        "raw": float(np.mean(raw[2] >= strip.boundary(raw[0], SETTINGS).value)),
     }
 
 
@@ -76,7 +80,8 @@ def row(entry: dict[str, Any]) -> str:
     """One model's row of the table."""
     cells = [f"`{entry['model']}`", entry["kind"], str(entry["pixels"])]
     cells.append("{:.2f}, {}".format(*entry["boundary"]))
-    return "| " + " | ".join([*cells, *(counted(*entry[group]) for group in ("clean", "triggered"))]) + " |"
+    cells += [counted(*entry[group]) for group in ("clean", "triggered")]
+    return "| " + " | ".join([*cells, f"{100 * entry['raw']:.1f} %"]) + " |"
 
 
 def counted(bits: float, hits: int, count: int) -> str:
