@@ -18,7 +18,7 @@ from example_models.data import load
 from pytest_backdoor.confirm import strip
 from pytest_backdoor.contract import check
 from pytest_backdoor.seeds import Seeds, from_arrays
-from pytest_backdoor.stats import Levels, share
+from pytest_backdoor.stats import share
 from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.triggers.trigger import Trigger
 
@@ -27,8 +27,8 @@ TRIGGERED = 300
 SETTINGS = strip.Settings(overlays=50)
 MARKS = ("<!-- measured -->", "<!-- end of measured -->")
 HEADING = (
-    "| model | kind | pixels | boundary, bits | clean: bits, rejected | triggered: bits, accepted | not levelled |\n"
-    "|---|---|---|---|---|---|---|"
+    "| model | kind | pixels | boundary, bits | clean: bits, rejected | triggered: bits, accepted |\n"
+    "|---|---|---|---|---|---|"
 )
 
 
@@ -58,12 +58,9 @@ def measure(path: Path) -> dict[str, Any]:
     triggered = attacked(subject, trigger, seeds, about)
     pool = seeds.images[:CLEAN]
     moves = strip.shifts(CLEAN, SETTINGS.overlays, rng)
-    groups = [pool, seeds.images[CLEAN : 2 * CLEAN], triggered]
-    raw = [strip.entropies(subject, images, pool, moves) for images in groups]
-    seen = [subject.classes(images) for images in groups]
-    levels = Levels.of(raw[0], seen[0], subject.num_classes)
-    known = levels.levelled(raw[0], seen[0], among=True)
-    other, bearing = (levels.levelled(raw[group], seen[group]) for group in (1, 2))
+    known, other, bearing = (
+        strip.entropies(subject, images, pool, moves) for images in (pool, seeds.images[CLEAN : 2 * CLEAN], triggered)
+    )
     boundary = strip.boundary(known, SETTINGS)
     return {
         "model": path.stem,
@@ -72,7 +69,6 @@ def measure(path: Path) -> dict[str, Any]:
         "boundary": [boundary.value, boundary.rule],
         "clean": [float(other.mean()), int(np.sum(other < boundary.value)), len(other)],
         "triggered": [float(bearing.mean()), int(np.sum(bearing >= boundary.value)), len(bearing)],
-        "raw": float(np.mean(raw[2] >= strip.boundary(raw[0], SETTINGS).value)),
     }
 
 
@@ -80,8 +76,7 @@ def row(entry: dict[str, Any]) -> str:
     """One model's row of the table."""
     cells = [f"`{entry['model']}`", entry["kind"], str(entry["pixels"])]
     cells.append("{:.2f}, {}".format(*entry["boundary"]))
-    cells += [counted(*entry[group]) for group in ("clean", "triggered")]
-    return "| " + " | ".join([*cells, f"{100 * entry['raw']:.1f} %"]) + " |"
+    return "| " + " | ".join([*cells, *(counted(*entry[group]) for group in ("clean", "triggered"))]) + " |"
 
 
 def counted(bits: float, hits: int, count: int) -> str:

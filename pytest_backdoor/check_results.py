@@ -35,7 +35,7 @@ class Pruning:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How many images have which entropy, levelled between classes, when blended with clean ones (STRIP)."""
+    """How many images have which entropy when blended with clean ones (STRIP)."""
 
     edges: tuple[float, ...]  # bits, one more than there are counts
     clean: tuple[int, ...]
@@ -46,11 +46,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Screening:
-    """What STRIP makes of suspicious images. Entropies are low where a trigger decides.
-
-    They are in bits, levelled: what as rare an image of an average class would have, among clean images that the model
-    sees as the same class.
-    """
+    """What STRIP makes of suspicious images. Entropies, in bits, are low where a trigger decides."""
 
     path: str
     sha256: str

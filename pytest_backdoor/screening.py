@@ -36,7 +36,8 @@ def screen(model: Any, images: Any, seeds: Any, settings: strip.Settings, option
     if len(clean) < 2:
         raise ContractError(f"the model classifies {len(clean)} seeds right, and two are needed. Give more seeds.")
     moves = strip.shifts(len(clean), settings.overlays, rng)
-    own, found = strip.levelled(contract.subject, clean, suspects.images, moves)
+    own = strip.entropies(contract.subject, clean, clean, moves)
+    found = strip.entropies(contract.subject, suspects.images, clean, moves)
     boundary = strip.boundary(own, settings)
     return _screening(name, digest, own, found, suspects.names or (), len(moves), boundary, options)
 

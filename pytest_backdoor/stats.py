@@ -1,9 +1,8 @@
-"""Statistics: exact intervals, an outlier test for sizes, permutation matches, entropies levelled between classes."""
+"""Statistics of the judgement: exact intervals, an outlier test for sizes, and permutation matches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -13,8 +12,6 @@ from pytest_backdoor.results import Evidence
 
 CONFIDENCE = 0.99
 MAD_TO_DEVIATION = 1.4826  # of a Gaussian
-LEAST = 1e-3  # bits: entropies under it are alike
-PRIOR = 2.0  # images that what all classes have in common counts for beside those of one class
 
 
 def share(check: str, hits: int, count: int) -> Evidence:
@@ -69,56 +66,3 @@ def permutation_match(flows: np.ndarray) -> tuple[float, np.ndarray]:
     closed = flows - 10.0 * np.eye(len(flows))
     _, mapping = linear_sum_assignment(-closed)
     return float(flows[np.arange(len(flows)), mapping].mean()), mapping
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Levels:
-    """Counts, sums and sums of squares of clean images' log entropies, by the class that the model sees.
-
-    Each is ``(classes,)``.
-    """
-
-    counts: np.ndarray
-    sums: np.ndarray
-    squares: np.ndarray
-
-    @classmethod
-    def of(cls, entropies: np.ndarray, seen: np.ndarray, classes: int) -> Levels:
-        """The levels of clean images with these entropies in bits and classes as the model sees them."""
-        logs = _logs(entropies)
-        return cls(*(np.bincount(seen, weights, classes) for weights in (np.ones(len(logs)), logs, logs**2)))
-
-    def levelled(self, entropies: np.ndarray, seen: np.ndarray, among: bool = False) -> np.ndarray:
-        """The entropies in bits that as rare images of an average class would have: ``(n,)``.
-
-        If the images are ``among`` those of the levels, each is compared with the others only.
-        """
-        logs = _logs(entropies)
-        centers, spreads = self._of_class(seen, logs if among else None)
-        center, spread = self._of_all()
-        return np.asarray(np.exp(center + spread * (logs - centers) / spreads))
-
-    def boundaries(self, level: float) -> np.ndarray:
-        """The entropy in bits of each class that has this level: ``(classes,)``."""
-        centers, spreads = self._of_class(np.arange(len(self.counts)), None)
-        center, spread = self._of_all()
-        return np.asarray(np.exp(centers + spreads * (np.log(level) - center) / spread))
-
-    def _of_class(self, seen: np.ndarray, without: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation of the classes of these images, without the log entropy of the image itself if given."""
-        counts, sums, squares = self.counts[seen], self.sums[seen], self.squares[seen]
-        if without is not None:
-            counts, sums, squares = counts - 1, sums - without, squares - without**2
-        center, spread = self._of_all()
-        within = np.maximum(0.0, squares - sums**2 / np.maximum(1, counts))
-        return (sums + PRIOR * center) / (counts + PRIOR), np.sqrt((within + PRIOR * spread**2) / (counts + PRIOR))
-
-    def _of_all(self) -> tuple[float, float]:
-        """Mean of all, and deviation within classes, of log entropies."""
-        within = np.maximum(0.0, self.squares - self.sums**2 / np.maximum(1, self.counts)).sum()
-        free = max(1, self.counts.sum() - np.count_nonzero(self.counts))
-        return float(self.sums.sum() / self.counts.sum()), max(float(np.sqrt(within / free)), LEAST)
-
-
-def _logs(entropies: np.ndarray) -> np.ndarray:
-    return np.asarray(np.log(np.maximum(entropies, LEAST)))

@@ -107,7 +107,7 @@ def test_the_report_says_which_how_many_and_what_goes_unseen():
         "BACKDOOR inputs: 2 of 3 images stay predictable when blended with clean ones (STRIP), 1 % of clean images do\n"
         "  images   0 (x), 2 (y)\n"
         "  p-value  0.0003, alpha 0.01\n"
-        "  boundary 0.25 bits for an average class, normal, from 100 seeds with 10 overlays each\n"
+        "  boundary 0.25 bits, normal, from 100 seeds with 10 overlays each\n"
         "  blind    images that pass may bear a trigger that leads each class to another or works on one class only"
     )
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from pytest_backdoor import stats
-from pytest_backdoor.stats import Levels
 
 NEXT_CLASS = np.roll(np.eye(10), 1, axis=1)  # class s flows to s + 1
 
@@ -130,35 +129,3 @@ def test_answers_about_the_same_things_differ_by_chance_as_coins_fall():
     assert stats.paired(hits, others) == pytest.approx(2 * 0.5**5)
     assert stats.paired(hits, others) == stats.paired(others, hits)
     assert stats.paired(hits, hits) == 1.0
-
-
-TWO = Levels.of(np.array([1.0, 4.0, 1.0, 4.0, 1e-9]), np.array([0, 0, 1, 1, 2]), 4)  # bits of images of three classes
-
-
-def test_the_levels_of_a_class_are_its_own_drawn_to_those_of_all():
-    # Of all: the mean of 0, 2, 0, 2 and -9.97 doublings, and sqrt(2 * 2 / (5 - 3)) of them as the deviation in a class.
-    center, spread = (4 + np.log2(1e-3)) / 5, np.sqrt(2)
-    own = (2 + 2 * center) / 4, np.sqrt((2 + 2 * 2) / 4)
-    assert np.log2(TWO.levelled(np.array([2.0]), np.array([0]))) == pytest.approx(
-        center + spread * (1 - own[0]) / own[1]
-    )
-    assert np.log2(TWO.levelled(np.array([2.0]), np.array([3]))) == pytest.approx(1)  # nothing is known of class 3
-    alone = 2 * center / 3 + 2 / 3, np.sqrt(2 * 2 / 3)  # without itself, class 0 has the image of two doublings
-    assert np.log2(TWO.levelled(np.array([1.0]), np.array([0]), among=True)) == pytest.approx(
-        center + spread * (0 - alone[0]) / alone[1]
-    )
-
-
-def test_a_boundary_of_each_class_says_what_the_common_one_does():
-    rng = np.random.default_rng(0)
-    seen = rng.integers(0, 4, 100)
-    entropies = rng.lognormal(seen - 2.0, 0.2 + 0.1 * seen)
-    levels = Levels.of(entropies, seen, 4)
-    assert np.array_equal(levels.levelled(entropies, seen) < 0.2, entropies < levels.boundaries(0.2)[seen])
-    spreads = [np.log(levels.levelled(entropies, seen)[seen == label]).std() for label in range(4)]
-    assert max(spreads) < 1.2 * min(spreads)
-
-
-def test_entropies_that_are_all_alike_stay_alike():
-    levels = Levels.of(np.full(6, 0.5), np.array([0, 0, 0, 1, 1, 1]), 2)
-    assert levels.levelled(np.full(6, 0.5), np.array([0, 0, 0, 1, 1, 1]), among=True) == pytest.approx(np.full(6, 0.5))

@@ -1,9 +1,8 @@
 """STRIP: a trigger survives blending, so a triggered image stays predictable (Gao et al., arXiv:1902.06531).
 
 The entropy is over the classes of each blended image, then averaged over the blended images, so that values from any
-number of overlays compare. Images of some classes are surer than others by nature, so an entropy is compared with those
-of clean images of the class that the model sees. It is blind to triggers that lead each class elsewhere or work on one
-class only: blended with images of other classes these lose their sense.
+number of overlays compare. It is blind to triggers that lead each class elsewhere or work on one class only: blended
+with images of other classes these lose their sense.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from scipy import special, stats
 from pytest_backdoor.check_results import Histogram
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.results import Evidence, Kind
-from pytest_backdoor.stats import Levels, share
+from pytest_backdoor.stats import share
 from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers.trigger import Trigger
 
@@ -79,18 +78,6 @@ def entropies(subject: Subject, images: np.ndarray, pool: np.ndarray, shifts: np
     return np.concatenate(parts)
 
 
-def levelled(
-    subject: Subject, pool: np.ndarray, images: np.ndarray, shifts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Entropies in bits of the clean images of the pool and of these images, each as of an average class.
-
-    All are blended with images of the pool, as for ``entropies``.
-    """
-    groups = [(entropies(subject, each, pool, shifts), subject.classes(each)) for each in (pool, images)]
-    levels = Levels.of(*groups[0], subject.num_classes)
-    return levels.levelled(*groups[0], among=True), levels.levelled(*groups[1])
-
-
 def boundary(clean: np.ndarray, settings: Settings) -> Boundary:
     """Where a normal distribution fitted to clean entropies has the share of false rejections, if it holds.
 
@@ -110,7 +97,8 @@ def blend(
 ) -> Blended:
     """Entropies of the seeds, two at least, before and after the trigger."""
     moves = shifts(len(seeds), settings.overlays, rng)
-    clean, triggered = levelled(subject, seeds.images, trigger.apply(seeds.images), moves)
+    clean = entropies(subject, seeds.images, seeds.images, moves)
+    triggered = entropies(subject, trigger.apply(seeds.images), seeds.images, moves)
     return Blended(boundary(clean, settings), clean, triggered[seeds.labels != target])
 
 

@@ -16,7 +16,6 @@ from keras import layers, ops
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.network import with_logits
 from pytest_backdoor.repair.tuning import rebuilt
-from pytest_backdoor.stats import Levels
 from pytest_backdoor.subject import BATCH, Subject, classifier
 
 STEEP = 1000.0  # logits per bit below the boundary: a thousandth of a bit decides
@@ -33,7 +32,7 @@ class Settings:
 def filtered(
     model: keras.Model, subject: Subject, seeds: Sample, settings: Settings, rng: np.random.Generator
 ) -> tuple[keras.Model, float]:
-    """The model behind the filter, with probabilities of all classes and of "rejected"; and its mean boundary in bits.
+    """The model behind the filter, with probabilities of all classes and of "rejected"; and its boundary in bits.
 
     Some of the seeds become the overlays, the entropies of the others set the boundary.
     """
@@ -46,20 +45,9 @@ def filtered(
     black = subject.scaling.scale(np.zeros_like(overlays))  # which a sum has once
     entropy = _entropy(inside, images, np.asarray(form.shaped(subject.scaling.scale(overlays) - black)))
     measured = _entropies(keras.Model(images, entropy), np.asarray(form.shaped(subject.scaling.scale(others))))
-    boundaries = _boundaries(measured, subject.classes(others), subject.num_classes, settings)
-    logits = inside(images)
-    least = layers.Dense(1, use_bias=False, trainable=False, name="boundaries")  # of the class that the model sees
-    seen = least(ops.one_hot(ops.argmax(logits, axis=-1), subject.num_classes))
-    least.set_weights([boundaries.astype("float32")[:, None]])
-    answers = ops.concatenate([ops.log_softmax(logits), STEEP * (seen - entropy)], axis=-1)
-    return keras.Model(images, layers.Softmax(name="classes_and_rejected")(answers)), float(boundaries.mean())
-
-
-def _boundaries(entropies: np.ndarray, seen: np.ndarray, classes: int, settings: Settings) -> np.ndarray:
-    """The entropy in bits of each class under which the wanted share of clean images lies: ``(classes,)``."""
-    levels = Levels.of(entropies, seen, classes)
-    common = levels.levelled(entropies, seen, among=True)
-    return levels.boundaries(float(np.quantile(common, settings.false_rejections)))
+    boundary = float(np.quantile(measured, settings.false_rejections))
+    answers = ops.concatenate([ops.log_softmax(inside(images)), STEEP * (boundary - entropy)], axis=-1)
+    return keras.Model(images, layers.Softmax(name="classes_and_rejected")(answers)), boundary
 
 
 def _entropy(inside: keras.Model, images: Any, overlays: np.ndarray) -> Any:
@@ -77,5 +65,4 @@ def _entropy(inside: keras.Model, images: Any, overlays: np.ndarray) -> Any:
 
 def _entropies(entropy: keras.Model, images: np.ndarray) -> np.ndarray:
     size = max(1, BATCH // 8)  # each image becomes as many as there are overlays
-    parts = [entropy.predict_on_batch(images[start : start + size]) for start in range(0, len(images), size)]
-    return np.concatenate(parts)[:, 0]
+    return np.concatenate([entropy.predict_on_batch(images[s : s + size]) for s in range(0, len(images), size)])

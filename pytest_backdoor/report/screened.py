@@ -19,8 +19,8 @@ def text(screening: Screening, alpha: float) -> str:
         f"{expected} of clean images do",
         f"  images   {_listed(screening)}",
         f"  p-value  {screening.p_value:.2g}, alpha {alpha:g}",
-        f"  boundary {screening.boundary:.3g} bits for an average class, {screening.rule}, from "
-        f"{screening.clean} seeds with {screening.overlays} overlays each{reason}",
+        f"  boundary {screening.boundary:.3g} bits, {screening.rule}, from {screening.clean} seeds with "
+        f"{screening.overlays} overlays each{reason}",
         f"  blind    {BLIND}",
     )
     return "\n".join(lines)

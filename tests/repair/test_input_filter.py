@@ -11,6 +11,8 @@ from pytest_backdoor.attacks import success
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.loading import keras_file
 from pytest_backdoor.repair.input_filter import Settings, filtered
+from pytest_backdoor.scalings import Scaling
+from pytest_backdoor.subject import classifier
 from pytest_backdoor.triggers.trigger import Trigger
 from tests.tiny import linear, subject_of
 
@@ -31,6 +33,25 @@ def test_the_entropy_is_over_the_classes_of_each_overlay_and_not_over_the_overla
     # Each blend is certain of one class, be it the one or the other: over the overlays it would be one bit.
     certain = [[1, 0], [0, 1]] * 3
     assert boundary(1000 * np.eye(2), [*certain, [0.9, 0.0]]) < 0.5
+
+
+def test_an_overlay_is_added_to_the_image():
+    lead = 2  # pixels, of which the overlay brings one
+    chance = 1 / (1 + np.exp(-lead))
+    expected = -chance * np.log2(chance) - (1 - chance) * np.log2(1 - chance)
+    assert boundary(np.eye(2), [[1, 0]] * 4) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_sum_counts_the_black_of_the_scale_once():
+    weights = np.array([[0.5, 0], [0, 0]])  # on -1 to 1: logit 0 is the first pixel, less a half
+    model = linear(weights, np.zeros(2), SHAPE)
+    seeds = Sample(np.full((4, *SHAPE), 1.0, "float32"), np.zeros(4, int))
+    spread = Scaling("[-1,1]", 2 * np.ones(1, "float32"), -np.ones(1, "float32"))
+    subject = classifier(model, "tiny").subject(spread, SHAPE)
+    chance = 1 / (1 + np.exp(-1.5))
+    expected = -chance * np.log2(chance) - (1 - chance) * np.log2(1 - chance)
+    limit = filtered(model, subject, seeds, Settings(overlays=2), np.random.default_rng(0))[1]
+    assert limit == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_certain_image_is_rejected_and_an_uncertain_one_is_not():

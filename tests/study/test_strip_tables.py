@@ -13,10 +13,9 @@ def test_a_row_has_mean_entropies_and_shares_with_their_intervals():
         "boundary": [0.2357, "normal"],
         "clean": [0.684, 0, 10],
         "triggered": [0.0146, 10, 10],
-        "raw": 0.256,
     }
     assert strip_study.row(entry) == (
-        "| `m` | all-to-one | 4 | 0.24, normal | 0.68, 0.0 % (0.0 to 41.1) | 0.01, 100.0 % (58.9 to 100.0) | 25.6 % |"
+        "| `m` | all-to-one | 4 | 0.24, normal | 0.68, 0.0 % (0.0 to 41.1) | 0.01, 100.0 % (58.9 to 100.0) |"
     )
 
 
