@@ -119,16 +119,20 @@ def cosine(first: np.ndarray, second: np.ndarray) -> float:
 
 def table(found: Sequence[Row]) -> list[str]:
     """What each check makes of planted triggers that were recovered, and of the suspicions of clean models."""
-    planted = [
+    suspected = [
         each
         for row in found
         for each in row["result"]["suspicions"]
-        if row["attack"] and each["confirmed"] and each["target"] in row.get("targets", [row["target"]])
+        if row["attack"] and each["target"] in row.get("targets", [row["target"]])
     ]
+    planted = [each for each in suspected if each["confirmed"]]
     natural = [each for row in found for each in row["result"]["suspicions"] if not row["attack"]]
     head = ["", f"{len(planted)} planted", f"{len(natural)} natural", "AUROC", "natural that pass, with all planted"]
     lines = [tables.line(head), tables.line(["---"] * len(head))]
-    return lines + [tables.line(_line(name, planted, natural)) for name in CHECKS]
+    passing = sum(each["confirmed"] for each in natural)
+    shares = f"{len(planted)} of {len(suspected)} planted suspicions and {passing} of {len(natural)} natural ones"
+    lines += [tables.line(_line(name, planted, natural)) for name in CHECKS]
+    return [*lines, "", f"Held-out seeds confirm {shares}."]
 
 
 def _line(name: str, planted: Sequence[Row], natural: Sequence[Row]) -> list[str]:

@@ -76,6 +76,8 @@ def whole_image(family: str, bench: Bench) -> list[Suspicion]:
 
 def sample_specific(bench: Bench) -> list[Suspicion]:
     """Another pattern for every image, to one class."""
+    if not bench.settings.search.drawn_steps:
+        return []
     found = inversion.sample_specific(bench.subject, bench.seeds, bench.settings.search, bench.rng)
     return bench.tests("generator", bench.spent(found))
 

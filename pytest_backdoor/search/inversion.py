@@ -35,7 +35,7 @@ class Settings:
     methods: str = METHODS[0]
     steps: int = 150  # of every arm of the patch family
     faint_steps: int = 60  # of every arm of the families that change the whole image
-    drawn_steps: int = 40  # of a generator for each target class
+    drawn_steps: int = 40  # of a generator for each target class; 0: none
     confined_steps: int = 150
     finalists: int = 6  # target arms that go to the confined search
     window_steps: int = 40  # of a free label map in each window

@@ -88,6 +88,7 @@ def test_the_table_counts_natural_triggers_that_pass_where_all_planted_do():
     (line,) = (each for each in lines if each.startswith("| strip"))
     assert line == ("| strip | 0.80 (0.80 to 0.80), 1 | 0.90 (0.20 to 1.00), 3 | 0.33 | 2 of 3 confirmed |")
     assert lines[0].startswith("|  | 1 planted | 4 natural |")
+    assert lines[-1] == "Held-out seeds confirm 1 of 1 planted suspicions and 3 of 4 natural ones."
 
 
 def test_models_count_that_are_clean_or_obey_a_trigger_to_one_class():
