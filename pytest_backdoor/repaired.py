@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pytest_backdoor import judge, rules
+from pytest_backdoor import judge, profiles, rules
 from pytest_backdoor.confirm.transfer import success
 from pytest_backdoor.confirmation import label_map
 from pytest_backdoor.contract import Contract, Sample, check, fit_channels
@@ -24,6 +24,8 @@ from pytest_backdoor.repair.tuning import seen_alike
 from pytest_backdoor.results import Attempt, Evidence, Finding, Repair, ScanResult, Share
 from pytest_backdoor.rules import Rule
 from pytest_backdoor.scan import generator, scan, sha256_of
+from pytest_backdoor.search import inversion
+from pytest_backdoor.search.arms import Arm
 from pytest_backdoor.seeds import Seeds, as_seeds, seeds_or_beside
 from pytest_backdoor.stats import share
 from pytest_backdoor.subject import Subject, classifier
@@ -52,25 +54,49 @@ class Known:
     mapping: Mapping[int, int]
 
 
-Method = Callable[[Ward, Sequence[Trigger], np.random.Generator], tuple[keras.Model, str]]
+Method = Callable[[Ward, Sequence[Known], inversion.Settings, np.random.Generator], tuple[keras.Model, str]]
 
 
-def _lipschitz(ward: Ward, triggers: Sequence[Trigger], rng: np.random.Generator) -> tuple[keras.Model, str]:
+def _lipschitz(
+    ward: Ward, known: Sequence[Known], settings: inversion.Settings, rng: np.random.Generator
+) -> tuple[keras.Model, str]:
     made, count = lipschitz.pruned(ward.model, lipschitz.Settings())
     return made, f"{count} channels silenced"
 
 
-def _fine_pruning(ward: Ward, triggers: Sequence[Trigger], rng: np.random.Generator) -> tuple[keras.Model, str]:
+def _fine_pruning(
+    ward: Ward, known: Sequence[Known], settings: inversion.Settings, rng: np.random.Generator
+) -> tuple[keras.Model, str]:
     made, count = fine_pruning.fine_pruned(ward.model, ward.subject, ward.tuning, fine_pruning.Settings(), rng)
     return made, f"{count} channels silenced, tuned"
 
 
-def _unlearning(ward: Ward, triggers: Sequence[Trigger], rng: np.random.Generator) -> tuple[keras.Model, str]:
-    made = unlearning.unlearned(ward.model, ward.subject, ward.tuning, triggers, tuning.Settings(), rng)
-    return made, f"tuned with {len(triggers)} trigger{'' if len(triggers) == 1 else 's'}"
+def _unlearning(
+    ward: Ward, known: Sequence[Known], settings: inversion.Settings, rng: np.random.Generator
+) -> tuple[keras.Model, str]:
+    """Unlearns each trigger, and those that are found around it: a finding is cut down to what it needs."""
+    triggers = [each.trigger for each in known]
+    around = [found for each in known for found in _around(ward, each, settings, rng)]
+    made = unlearning.unlearned(ward.model, ward.subject, ward.tuning, [*triggers, *around], tuning.Settings(), rng)
+    beside = f" and {len(around)} around" if around else ""
+    return made, f"tuned with {len(triggers)} trigger{'' if len(triggers) == 1 else 's'}{beside}"
 
 
-def _filter(ward: Ward, triggers: Sequence[Trigger], rng: np.random.Generator) -> tuple[keras.Model, str]:
+def _around(ward: Ward, known: Known, settings: inversion.Settings, rng: np.random.Generator) -> Sequence[Trigger]:
+    """Triggers with the same rule as this one, from a harder search in its place; none for one source class.
+
+    Those would fit its few seeds only.
+    """
+    targets = set(known.mapping.values())
+    if "inversion" not in settings.methods or len(known.mapping) == 1:
+        return ()
+    arm = Arm("target", 0, 0.0, target=targets.pop()) if len(targets) == 1 else Arm("away", 0, 0.0)
+    return inversion.strengthen(ward.subject, known.trigger, arm, ward.tuning, settings, rng).triggers
+
+
+def _filter(
+    ward: Ward, known: Sequence[Known], settings: inversion.Settings, rng: np.random.Generator
+) -> tuple[keras.Model, str]:
     made, boundary = input_filter.filtered(ward.model, ward.subject, ward.tuning, input_filter.Settings(), rng)
     return made, f"rejects blends under {boundary:.3g} bits"
 
@@ -163,7 +189,7 @@ def attempt(ward: Ward, method: str, triggers: Sequence[Known], options: Options
     begun = time.perf_counter()
     rng = generator(options.seed, f"{ward.sha256} {method}")  # of its own: a method does not depend on those before it
     try:
-        made, done = METHODS[method](ward, [each.trigger for each in triggers], rng)
+        made, done = METHODS[method](ward, triggers, profiles.settings(options).search, rng)
     except OutOfScopeError as reason:
         return Attempt(method, error=str(reason), seconds=time.perf_counter() - begun), None
     accuracy, after = measured(ward, made, triggers)

@@ -24,7 +24,7 @@ def planted(examples):
 def zeroed(monkeypatch):
     """A method that leaves nothing of the model."""
 
-    def method(ward, triggers, rng):
+    def method(ward, known, settings, rng):
         made = keras.models.clone_model(ward.model)
         made.set_weights([0 * weight for weight in made.get_weights()])
         return made, "all gone"
@@ -53,7 +53,7 @@ def test_the_method_that_leaves_the_trigger_least_is_chosen_and_keeps_the_accura
     assert lipschitz.done == "0 channels silenced"
     assert unlearning.success[0][0] <= 0.05
     assert repair.accuracy[0] - unlearning.accuracy[0] <= 0.02
-    assert unlearning.done == "tuned with 1 trigger"
+    assert unlearning.done == "tuned with 1 trigger and 3 around"
     assert made.output_shape == (None, 10)
 
 
@@ -83,7 +83,7 @@ def test_a_repair_that_costs_too_much_accuracy_is_refused_unless_it_may(examples
 
 
 def test_a_method_that_needs_what_the_model_lacks_is_said_to(examples, planted, monkeypatch, zeroed):
-    def refuse(ward, triggers, rng):
+    def refuse(ward, known, settings, rng):
         raise OutOfScopeError("no convolution")
 
     monkeypatch.setitem(repaired.METHODS, "refused", refuse)

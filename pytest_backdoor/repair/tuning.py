@@ -58,7 +58,7 @@ def tuned(
     is 0. Batch norms keep their moving statistics and nothing is dropped out: the copy is trained as it is used. Raises
     OutOfScopeError for a model that Keras cannot copy.
     """
-    versions = [trigger.apply(seeds.images) for trigger in triggers] or [seeds.images]
+    versions = np.stack([trigger.apply(seeds.images) for trigger in triggers] or [seeds.images])
     enough, best = _right(subject, seeds, [seeds.images]) - LOST, (-1.0, model)
     for rate in settings.rates:
         made = _trained(model, subject, seeds, versions, kept, settings, rate, rng)
@@ -85,7 +85,7 @@ def _trained(
     model: keras.Model,
     subject: Subject,
     seeds: Sample,
-    versions: Sequence[np.ndarray],
+    versions: np.ndarray,
     kept: Masks,
     settings: Settings,
     rate: float,
@@ -97,7 +97,7 @@ def _trained(
     run = compiled(_step(copied, form.shaped, subject, kept, settings, rate))
     state = begin(copied)
     for _ in range(settings.steps):
-        clean = batch(seeds, [seeds.images], subject.num_classes, settings, rng)
+        clean = batch(seeds, seeds.images[None], subject.num_classes, settings, rng)
         state = run(state, clean, batch(seeds, versions, subject.num_classes, settings, rng))
     for variable, value in zip(copied.trainable_variables, state.params, strict=True):
         variable.assign(value)
@@ -113,10 +113,11 @@ def _score(tried: tuple[float, keras.Model]) -> float:
     return tried[0]
 
 
-def batch(
-    seeds: Sample, versions: Sequence[np.ndarray], classes: int, settings: Settings, rng: np.random.Generator
-) -> Batch:
-    """Seeds drawn at random, each in one of the versions, half of them mixed with another one, all shifted alike."""
+def batch(seeds: Sample, versions: np.ndarray, classes: int, settings: Settings, rng: np.random.Generator) -> Batch:
+    """Seeds drawn at random, each in one of the versions, half of them mixed with another one, all shifted alike.
+
+    The versions are ``(versions, n, height, width, channels)``.
+    """
     which = rng.integers(len(versions), size=settings.batch)
     first, second = rng.integers(len(seeds), size=(2, settings.batch))
     share = np.where(rng.random(settings.batch) < MIXED, rng.uniform(0.5, 1.0, settings.batch), 1.0).astype("float32")
@@ -133,10 +134,9 @@ def batch(
         padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
         return padded[:, down : down + height, right : right + width]
 
-    stacked = np.stack(versions)
     clean = mixed(seeds.images[first], seeds.images[second])
     return Batch(
-        shifted(mixed(stacked[which, first], stacked[which, second])),
+        shifted(mixed(versions[which, first], versions[which, second])),
         shifted(clean),
         mixed(classed[first], classed[second]),
     )

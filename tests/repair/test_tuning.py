@@ -85,7 +85,7 @@ def test_a_softmax_is_there_again_after_the_training():
 
 def test_a_batch_shows_versions_and_keeps_the_clean_images_and_the_classes_beside_them():
     seeds = bright_pixels()[1]
-    drawn = batch(seeds, [TRIGGER.apply(seeds.images)], 3, Settings(batch=40, reach=0), rng())
+    drawn = batch(seeds, TRIGGER.apply(seeds.images)[None], 3, Settings(batch=40, reach=0), rng())
     assert drawn.shown[:, 5, 5] == pytest.approx(1.0)
     changed = drawn.shown != drawn.clean
     assert changed.sum() == 40
