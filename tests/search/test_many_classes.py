@@ -99,7 +99,7 @@ def image_gradients(classes, settings, shape=(32, 32, 3)):
     climbs = MarginSettings()
     return (
         classes * starts_of(classes, climbs) * climbs.steps
-        + (2 + len(faint)) * screening
+        + (1 + (settings.drawn_steps > 0) + len(faint)) * screening
         + cost(whole, settings.steps)
         + cost(faint_arms, len(faint) * settings.faint_steps)
         + cost(whole[: min(classes, settings.searched)], settings.drawn_steps)
@@ -136,10 +136,11 @@ def test_of_many_classes_fuzzing_tries_no_pairs(monkeypatch, classes, paired):
     assert bool(calls) == paired
 
 
-def test_the_cost_is_that_of_the_stages_of_a_scan():
+@pytest.mark.parametrize("drawn_steps", [2, 0])
+def test_the_cost_is_that_of_the_stages_of_a_scan(drawn_steps):
     subject, seeds = bright_pixels(3, side=8)
-    steps = dict.fromkeys(("steps", "faint_steps", "drawn_steps", "confined_steps", "pair_steps", "refine_steps"), 2)
-    settings = profiles.Settings(Settings(**steps, window_steps=1))
+    steps = dict.fromkeys(("steps", "faint_steps", "confined_steps", "pair_steps", "refine_steps"), 2)
+    settings = profiles.Settings(Settings(**steps, drawn_steps=drawn_steps, window_steps=1))
     bench = Bench(subject, seeds, settings, rng())
     for stage in INVERSION.values():
         stage(bench)
