@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ from pytest_backdoor.repair.channels import Convolution, activity, convolutions,
 from pytest_backdoor.repair.tuning import rebuilt, seen_alike
 from pytest_backdoor.subject import Subject
 
+TUNING = tuning.Settings(rates=(0.03, 0.003), steps=100, answers=0.5)
 LOOKS = 50  # at the accuracy while channels are silenced, at most
 
 
@@ -22,7 +23,7 @@ class Settings:
     """How far a model is pruned and how it is tuned."""
 
     points: float = 0.05  # of accuracy on the tuning seeds that the pruning may cost
-    tuning: tuning.Settings = field(default_factory=lambda: tuning.Settings(rates=(0.03, 0.003), answers=0.5))
+    tuning: tuning.Settings = TUNING
 
 
 def pruned(model: keras.Model, subject: Subject, seeds: Sample, settings: Settings) -> np.ndarray:
