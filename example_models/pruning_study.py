@@ -35,8 +35,7 @@ SQUARE = 4  # pixels
 YELLOW = (1.0, 1.0, 0.0)
 POISONED = 0.1  # share of the training images
 SLEEPING = 0.5  # share of the channels that the pruning-aware attack leaves to be pruned
-# Pruning may cost 5 points on the seeds. Then the labels are learned, at the highest rate that suits the network.
-DEFENCE = fine_pruning.Settings(0.05, tuning.Settings(rates=(0.3, 0.1, 0.03), answers=0.0, steps=1000))
+DEFENCE = fine_pruning.settings(fine_pruning.PLENTY)
 SEED = 1  # of the training; the defence was chosen on models of another one
 
 

@@ -67,7 +67,8 @@ def _lipschitz(
 def _fine_pruning(
     ward: Ward, known: Sequence[Known], settings: inversion.Settings, rng: np.random.Generator
 ) -> tuple[keras.Model, str]:
-    made, count = fine_pruning.fine_pruned(ward.model, ward.subject, ward.tuning, fine_pruning.Settings(), rng)
+    chosen = fine_pruning.settings(len(ward.tuning))
+    made, count = fine_pruning.fine_pruned(ward.model, ward.subject, ward.tuning, chosen, rng)
     return made, f"{count} channels silenced, tuned"
 
 

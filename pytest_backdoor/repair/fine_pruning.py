@@ -14,7 +14,10 @@ from pytest_backdoor.repair.channels import Convolution, activity, convolutions,
 from pytest_backdoor.repair.tuning import rebuilt, seen_alike
 from pytest_backdoor.subject import Subject
 
-TUNING = tuning.Settings(rates=(0.03, 0.003), steps=100, answers=0.5)
+# Of few seeds labels cost more accuracy than they teach; many make the tuning long and fast (docs/pruning.md).
+FEW = tuning.Settings(rates=(0.03, 0.003), steps=100, answers=0.5)
+MANY = tuning.Settings(rates=(0.3, 0.1, 0.03), steps=1000, answers=0.0)
+PLENTY = 2000  # seeds to tune on
 LOOKS = 50  # at the accuracy while channels are silenced, at most
 
 
@@ -23,7 +26,12 @@ class Settings:
     """How far a model is pruned and how it is tuned."""
 
     points: float = 0.05  # of accuracy on the tuning seeds that the pruning may cost
-    tuning: tuning.Settings = TUNING
+    tuning: tuning.Settings = FEW
+
+
+def settings(seeds: int) -> Settings:
+    """How a model is pruned and tuned of so many seeds."""
+    return Settings(tuning=MANY if seeds >= PLENTY else FEW)
 
 
 def pruned(model: keras.Model, subject: Subject, seeds: Sample, settings: Settings) -> np.ndarray:

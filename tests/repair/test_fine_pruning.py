@@ -8,7 +8,7 @@ from keras import layers
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.errors import OutOfScopeError
 from pytest_backdoor.repair import tuning
-from pytest_backdoor.repair.fine_pruning import Settings, fine_pruned, last, pruned
+from pytest_backdoor.repair.fine_pruning import Settings, fine_pruned, last, pruned, settings
 from tests.tiny import bright_model, subject_of
 
 SHAPE = (1, 2, 1)
@@ -45,6 +45,12 @@ def test_a_silent_channel_stays_silent_through_the_tuning():
     assert (kernel != 0).sum() == 1
     assert (bias != 0).sum() == 1
     assert not np.array_equal(made.get_weights()[2], old.get_weights()[2])
+
+
+def test_labels_are_learned_from_two_thousand_seeds_on():
+    few, many = settings(1999), settings(2000)
+    assert (few.tuning.answers, few.tuning.steps, few.points) == (0.5, 100, 0.05)
+    assert (many.tuning.answers, many.tuning.steps, many.points) == (0.0, 1000, 0.05)
 
 
 def test_many_channels_are_looked_at_in_steps():
