@@ -57,6 +57,21 @@ def test_the_method_that_leaves_the_trigger_least_is_chosen_and_keeps_the_accura
     assert made.output_shape == (None, 10)
 
 
+@pytest.mark.parametrize(
+    ("rule", "method", "count"), [(7, "inversion", 4), ({1: 7}, "inversion", 1), (7, "fuzzing", 1)]
+)
+def test_what_lies_around_a_trigger_is_unlearned_too_but_not_of_one_source(
+    examples, planted, monkeypatch, rule, method, count
+):
+    given = []
+    monkeypatch.setattr(
+        repaired.unlearning, "unlearned", lambda model, subject, seeds, triggers, *more: given.append(triggers) or model
+    )
+    options = Options(set=(("search.methods", method), ("search.strong_steps", "2")))
+    repair_model(examples / f"{NAME}.keras", None, options, ("unlearning",), known=[(planted, rule)])
+    assert [len(triggers) for triggers in given] == [count]
+
+
 def test_the_same_seed_gives_the_same_repair(both):
     (first, one), (second, other) = both
     assert first.attempts[1].success == second.attempts[1].success
