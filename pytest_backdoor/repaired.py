@@ -33,6 +33,7 @@ from pytest_backdoor.triggers.trigger import Trigger
 from pytest_backdoor.unseeded import GIVE_SEEDS
 
 FILTER = "input-filter"
+STEPS = (100, 300)  # of unlearning, the first that keeps the accuracy on held-out seeds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,12 +76,20 @@ def _fine_pruning(
 def _unlearning(
     ward: Ward, known: Sequence[Known], settings: inversion.Settings, rng: np.random.Generator
 ) -> tuple[keras.Model, str]:
-    """Unlearns each trigger, and those that are found around it: a finding is cut down to what it needs."""
+    """Unlearns each trigger, and those that are found around it: a finding is cut down to what it needs.
+
+    A longer tuning keeps more accuracy and more of a trigger that was not found exactly, so a short one comes first.
+    """
     triggers = [each.trigger for each in known]
     around = [found for each in known for found in _around(ward, each, settings, rng)]
-    made = unlearning.unlearned(ward.model, ward.subject, ward.tuning, [*triggers, *around], tuning.Settings(), rng)
+    before = _accuracy(ward, ward.model)
+    for steps in STEPS:
+        chosen = tuning.Settings(steps=steps)
+        made = unlearning.unlearned(ward.model, ward.subject, ward.tuning, [*triggers, *around], chosen, rng)
+        if before - _accuracy(ward, made) <= tuning.LOST:
+            break
     beside = f" and {len(around)} around" if around else ""
-    return made, f"tuned with {len(triggers)} trigger{'' if len(triggers) == 1 else 's'}{beside}"
+    return made, f"tuned for {steps} steps with {len(triggers)} trigger{'' if len(triggers) == 1 else 's'}{beside}"
 
 
 def _around(ward: Ward, known: Known, settings: inversion.Settings, rng: np.random.Generator) -> Sequence[Trigger]:
@@ -158,10 +167,15 @@ def prepare(model: Any, seeds: Any, options: Options, name: str, digest: str) ->
 def measured(ward: Ward, model: keras.Model, triggers: Sequence[Known]) -> tuple[Share, tuple[Share, ...]]:
     """Accuracy of the model on the held-out seeds, and success of each trigger on them."""
     subject = seen_alike(model, ward.subject)
-    right = subject.classes(ward.held_out.images) == ward.held_out.labels
-    accuracy = share("accuracy", int(right.sum()), len(right))
+    count = len(ward.held_out)
+    accuracy = share("accuracy", round(_accuracy(ward, model) * count), count)
     obeyed = (success(subject, each.trigger, ward.held_out, each.mapping) for each in triggers)
     return _share(accuracy), tuple(map(_share, obeyed))
+
+
+def _accuracy(ward: Ward, model: keras.Model) -> float:
+    """Share of the held-out seeds that the model classifies right."""
+    return float(np.mean(seen_alike(model, ward.subject).classes(ward.held_out.images) == ward.held_out.labels))
 
 
 def _tried(

@@ -53,7 +53,7 @@ def test_the_method_that_leaves_the_trigger_least_is_chosen_and_keeps_the_accura
     assert lipschitz.done == "0 channels silenced"
     assert unlearning.success[0][0] <= 0.05
     assert repair.accuracy[0] - unlearning.accuracy[0] <= 0.02
-    assert unlearning.done == "tuned with 1 trigger and 3 around"
+    assert unlearning.done == "tuned for 100 steps with 1 trigger and 3 around"
     assert made.output_shape == (None, 10)
 
 
@@ -70,6 +70,23 @@ def test_what_lies_around_a_trigger_is_unlearned_too_but_not_of_one_source(
     options = Options(set=(("search.methods", method), ("search.strong_steps", "2")))
     repair_model(examples / f"{NAME}.keras", None, options, ("unlearning",), known=[(planted, rule)])
     assert [len(triggers) for triggers in given] == [count]
+
+
+def test_unlearning_takes_more_steps_where_few_cost_accuracy(examples, planted, monkeypatch):
+    steps = []
+
+    def unlearned(model, subject, seeds, triggers, settings, rng):
+        steps.append(settings.steps)
+        made = keras.models.clone_model(model)
+        made.set_weights([(len(steps) > 1) * weight for weight in model.get_weights()])  # nothing is left at first
+        return made
+
+    monkeypatch.setattr(repaired.unlearning, "unlearned", unlearned)
+    options = Options(set=(("search.strong_steps", "2"),))
+    repair, _ = repair_model(examples / f"{NAME}.keras", None, options, ("unlearning",), known=[(planted, 7)])
+    assert steps == [100, 300]
+    assert repair.attempts[0].accuracy == repair.accuracy
+    assert repair.attempts[0].done.startswith("tuned for 300 steps")
 
 
 def test_the_same_seed_gives_the_same_repair(both):

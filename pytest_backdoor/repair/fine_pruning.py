@@ -15,7 +15,7 @@ from pytest_backdoor.repair.tuning import rebuilt, seen_alike
 from pytest_backdoor.subject import Subject
 
 # Of few seeds labels cost more accuracy than they teach; many make the tuning long and fast (docs/pruning.md).
-FEW = tuning.Settings(rates=(0.03, 0.003), steps=100, answers=0.5)
+FEW = tuning.Settings(rates=(0.03, 0.003), answers=0.5)
 MANY = tuning.Settings(rates=(0.3, 0.1, 0.03), steps=1000, answers=0.0)
 PLENTY = 2000  # seeds to tune on
 LOOKS = 50  # at the accuracy while channels are silenced, at most

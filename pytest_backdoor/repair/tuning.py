@@ -27,7 +27,7 @@ class Settings:
 
     rates: tuple[float, ...] = (0.1, 0.03, 0.01)  # at their height, each falls to a tenth; tried until one suffices
     batch: int = 64  # clean images in a step, and as many triggered ones
-    steps: int = 300
+    steps: int = 100
     triggered: float = 0.5  # their share of the loss
     answers: float = 1.0  # share of what is wanted that the model's own answers make, the labels make the rest
     reach: int = 1  # pixels by which images are shifted, at most
