@@ -23,12 +23,12 @@ from pytest_backdoor.search.synthetic import Settings as SyntheticSettings
 PROFILES = {
     "quick": inversion.Settings(
         methods="inversion",
-        steps=60,
+        steps=70,
         faint_steps=25,
         drawn_steps=0,
-        confined_steps=55,
+        confined_steps=70,
         finalists=4,
-        window_steps=25,
+        window_steps=30,
         window_images=1,
         best_windows=3,
         screen_steps=20,
