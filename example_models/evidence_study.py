@@ -19,7 +19,7 @@ from example_models.study import Row, measure, rows
 from pytest_backdoor import judge, profiles
 from pytest_backdoor.confirm import pruning, strip
 from pytest_backdoor.confirm.transfer import given, success
-from pytest_backdoor.confirmation import harder, label_map, strongest
+from pytest_backdoor.confirmation import arm_of, harder, label_map, strongest
 from pytest_backdoor.contract import Contract, check
 from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.loading import keras_file
@@ -65,7 +65,7 @@ def weighed(suspicion: Suspicion, contract: Contract, settings: profiles.Setting
     subject, held_out, suspected, target = contract.subject, contract.held_out, suspicion.trigger, suspicion.target
     assert suspected is not None  # only such are chosen, and all have a target
     assert target is not None
-    starts, _ = harder(suspicion, suspected, contract, contract.search, settings.search, rng)
+    starts, _ = harder(arm_of(suspicion), suspected, subject, contract.search, settings.search, rng)
     trigger = strongest(suspicion, (suspected, *starts), contract, contract.search)
     mapping = label_map(suspicion, subject.num_classes)
     transfer = success(subject, trigger, held_out, mapping)

@@ -17,6 +17,7 @@ from pytest_backdoor.search import inversion
 from pytest_backdoor.search.arms import Arm
 from pytest_backdoor.search.shifting import shifted
 from pytest_backdoor.stats import permutation_match
+from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers.cells import cell_strength
 from pytest_backdoor.triggers.trigger import Trigger
 
@@ -29,7 +30,7 @@ def confirm(
     assert suspected is not None  # the judge names no other
     if suspicion.source is not None:  # a trigger that fits the few seeds of one class fits no others
         seeds = shifted(contract.subject, seeds, rng)
-    stronger, cost = harder(suspicion, suspected, contract, seeds, settings, rng)
+    stronger, cost = harder(arm_of(suspicion), suspected, contract.subject, seeds, settings, rng)
     if suspicion.kind == "all-to-all":
         suspicion = dataclasses.replace(suspicion, mapping=clearest_map(contract, suspected, *stronger))
     finding = settle(suspicion, (suspected, *stronger), contract, seeds)
@@ -74,17 +75,17 @@ def strongest(suspicion: Suspicion, triggers: tuple[Trigger, ...], contract: Con
 
 
 def harder(
-    suspicion: Suspicion,
+    arm: Arm,
     suspected: Trigger,
-    contract: Contract,
+    subject: Subject,
     seeds: Sample,
     settings: inversion.Settings,
     rng: np.random.Generator,
 ) -> tuple[tuple[Trigger, ...], int]:
-    """Stronger triggers for the suspected rule, where inversion is among the methods; and what they cost."""
+    """Stronger triggers for the arm's rule, where inversion is among the methods; and what they cost."""
     if "inversion" not in settings.methods:
         return (), 0
-    found = inversion.strengthen(contract.subject, suspected, arm_of(suspicion), seeds, settings, rng)
+    found = inversion.strengthen(subject, suspected, arm, seeds, settings, rng)
     return found.triggers, found.image_gradients
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from pytest_backdoor import judge, profiles, rules
 from pytest_backdoor.confirm.transfer import success
-from pytest_backdoor.confirmation import label_map
+from pytest_backdoor.confirmation import harder, label_map
 from pytest_backdoor.contract import Contract, Sample, check, fit_channels
 from pytest_backdoor.errors import BackdoorError, ContractError, OptionError, OutOfScopeError
 from pytest_backdoor.loading import keras_file
@@ -82,11 +82,11 @@ def _unlearning(
     """
     triggers = [each.trigger for each in known]
     around = [found for each in known for found in _around(ward, each, settings, rng)]
-    before = _accuracy(ward, ward.model)
+    enough = _right(ward, ward.model) - tuning.LOST * len(ward.held_out)
     for steps in STEPS:
         chosen = tuning.Settings(steps=steps)
         made = unlearning.unlearned(ward.model, ward.subject, ward.tuning, [*triggers, *around], chosen, rng)
-        if before - _accuracy(ward, made) <= tuning.LOST:
+        if _right(ward, made) >= enough:
             break
     beside = f" and {len(around)} around" if around else ""
     return made, f"tuned for {steps} steps with {len(triggers)} trigger{'' if len(triggers) == 1 else 's'}{beside}"
@@ -98,10 +98,10 @@ def _around(ward: Ward, known: Known, settings: inversion.Settings, rng: np.rand
     Those would fit its few seeds only.
     """
     targets = set(known.mapping.values())
-    if "inversion" not in settings.methods or len(known.mapping) == 1:
+    if len(known.mapping) == 1:
         return ()
     arm = Arm("target", 0, 0.0, target=targets.pop()) if len(targets) == 1 else Arm("away", 0, 0.0)
-    return inversion.strengthen(ward.subject, known.trigger, arm, ward.tuning, settings, rng).triggers
+    return harder(arm, known.trigger, ward.subject, ward.tuning, settings, rng)[0]
 
 
 def _filter(
@@ -167,15 +167,14 @@ def prepare(model: Any, seeds: Any, options: Options, name: str, digest: str) ->
 def measured(ward: Ward, model: keras.Model, triggers: Sequence[Known]) -> tuple[Share, tuple[Share, ...]]:
     """Accuracy of the model on the held-out seeds, and success of each trigger on them."""
     subject = seen_alike(model, ward.subject)
-    count = len(ward.held_out)
-    accuracy = share("accuracy", round(_accuracy(ward, model) * count), count)
+    accuracy = share("accuracy", _right(ward, model), len(ward.held_out))
     obeyed = (success(subject, each.trigger, ward.held_out, each.mapping) for each in triggers)
     return _share(accuracy), tuple(map(_share, obeyed))
 
 
-def _accuracy(ward: Ward, model: keras.Model) -> float:
-    """Share of the held-out seeds that the model classifies right."""
-    return float(np.mean(seen_alike(model, ward.subject).classes(ward.held_out.images) == ward.held_out.labels))
+def _right(ward: Ward, model: keras.Model) -> int:
+    """How many of the held-out seeds the model classifies right."""
+    return int(np.sum(seen_alike(model, ward.subject).classes(ward.held_out.images) == ward.held_out.labels))
 
 
 def _tried(
