@@ -66,10 +66,9 @@ class Stratum:
 
         A test that finds something in none of the clean models counts as one that found nothing in each.
         """
-        tests = sorted({*self.tests, *evidence})
-        columns = [self.tests.index(test) if test in self.tests else None for test in tests]
-        nothing = np.zeros(len(self.evidence))
-        others = np.stack([nothing if each is None else self.evidence[:, each] for each in columns], axis=1)
+        unknown = tuple(test for test in evidence if test not in self.tests)
+        tests = (*self.tests, *unknown)
+        others = np.pad(self.evidence, ((0, 0), (0, len(unknown))))
         mine = np.array([evidence.get(test, 0.0) for test in tests])
         return dict(zip(tests, _ranked(mine, others).tolist(), strict=True))
 

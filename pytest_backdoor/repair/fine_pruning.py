@@ -14,7 +14,7 @@ from pytest_backdoor.repair.channels import Convolution, activity, convolutions,
 from pytest_backdoor.repair.tuning import rebuilt, seen_alike
 from pytest_backdoor.subject import Subject
 
-# Of few seeds labels cost more accuracy than they teach; many make the tuning long and fast (docs/pruning.md).
+# Of few seeds labels cost more accuracy than they teach; of many a long tuning at a high rate pays (docs/pruning.md).
 FEW = tuning.Settings(rates=(0.03, 0.003), answers=0.5)
 MANY = tuning.Settings(rates=(0.3, 0.1, 0.03), steps=1000, answers=0.0)
 PLENTY = 2000  # seeds to tune on
