@@ -154,10 +154,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="a folder of one set, such as develop")
     parser.add_argument("--only", default="", metavar="TEXT", help="just the models with TEXT in their name")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="where measured lines are kept (default: in DIR)")
     parser.add_argument("-o", "--output", type=Path, help="the document whose table of evidence is replaced")
     options = parser.parse_args()
-    measure(options.folder, options.only, "evidence", examined, single_class)
-    measured = "\n".join(table(rows(options.folder, "evidence")))
+    file = options.results or options.folder / "evidence.jsonl"
+    measure(options.folder, options.only, file, examined, single_class)
+    measured = "\n".join(table(rows(file)))
     tables.publish(measured, options.output, BEGIN, END)
 
 

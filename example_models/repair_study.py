@@ -121,9 +121,8 @@ def tried(ward: Ward, model: Any, planted: Known, shown: Sample) -> Row:
     return {"accuracy": right.mean(), "success": attacks.success(triggered, shown.labels, planted.mapping)}
 
 
-def report(root: Path) -> str:
+def report(found: Sequence[Row]) -> str:
     """Tables by attack and method, and of what was chosen, as Markdown."""
-    found = rows(root, "repair")
     head = ["attack", "models", "before", *COLUMNS]
     lines = [tables.line(head), tables.line(["---"] * len(head))]
     for group in sorted({tables.attack_of(row) for row in found}):
@@ -141,7 +140,7 @@ def cell(entries: Sequence[Row]) -> str:
     return f"{median(each['accuracy'] for each in there):.3f}, {median(each['success'] for each in there):.3f}"
 
 
-def summary(found: list[Row]) -> list[str]:
+def summary(found: Sequence[Row]) -> list[str]:
     """What the goal of a repair is measured by: of the chosen copies of patch kinds and of the others."""
     head = [
         "",
@@ -184,10 +183,12 @@ def main() -> None:
     parser.add_argument("root", type=Path, metavar="DIR", help="a folder of models, such as the set develop or test")
     parser.add_argument("--only", default="", metavar="TEXT", help="just the models with TEXT in their name")
     parser.add_argument("--profile", default="standard", help="of the scans (default: standard)")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="where measured lines are kept (default: in DIR)")
     parser.add_argument("-o", "--output", type=Path, help="the document whose measured part is replaced")
     options = parser.parse_args()
-    measure(options.root, options.only, "repair", partial(repaired_by_all, options.profile), backdoored)
-    measured = report(options.root)
+    file = options.results or options.root / "repair.jsonl"
+    measure(options.root, options.only, file, partial(repaired_by_all, options.profile), backdoored)
+    measured = report(rows(file))
     tables.publish(measured, options.output, BEGIN, END)
 
 

@@ -1,10 +1,12 @@
-"""Scans the models of the study and writes what was found: ``python -m example_models.study DIR``; resumes."""
+"""Scans the models of the study and writes what was found: ``python -m example_models.study DIR``; resumes.
+
+What is measured of a model is a line of a file, so that the tables can be made again without the models.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,25 +40,34 @@ def every(truth: Row) -> bool:
     return True
 
 
+def is_clean(truth: Row) -> bool:
+    return truth["attack"] is None
+
+
 def unusual(truth: Row) -> bool:
     """Whether the model is clean and was trained in an unusual way."""
-    return truth["attack"] is None and truth["training"] != "plain"
+    return is_clean(truth) and truth["training"] != "plain"
 
 
 def measure(
-    folder: Path, only: str, results: str, look: Callable[[Path, Row], Row], which: Callable[[Row], bool] = every
+    folder: Path, only: str, file: Path, look: Callable[[Path, Row], Row], which: Callable[[Row], bool] = every
 ) -> None:
-    """Writes what ``look`` makes of every such model that has no result of that name yet."""
-    for truth in sorted(folder.glob("*/*.json")):
-        result = truth.parent / results / truth.name
-        if only not in truth.name or result.exists() or not which(read(truth)):
+    """Adds a line for every such model that the file has none of: its name, its truth and what ``look`` makes of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for path in sorted(folder.glob("*/*.json")):
+        truth = json.loads(path.read_text())
+        if only not in path.name or not which(truth) or path.stem in {row["name"] for row in rows(file)}:
             continue
-        result.parent.mkdir(exist_ok=True)
-        entry = look(truth.with_suffix(".keras"), read(truth))
-        partial = result.with_suffix(".partial")
-        partial.write_text(json.dumps(entry, indent=1))
-        os.replace(partial, result)
-        print(results, truth.stem, entry.get("verdict", ""), entry.get("p_value", ""), flush=True)
+        result = look(path.with_suffix(".keras"), truth)
+        with file.open("a") as lines:
+            lines.write(json.dumps({"name": path.stem, **truth, "result": result}) + "\n")
+        print(file.stem, path.stem, result.get("verdict", ""), result.get("p_value", ""), flush=True)
+
+
+def rows(file: Path) -> list[Row]:
+    """Name, truth and result of each model that was measured, by name."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    return sorted(map(json.loads, lines), key=lambda row: row["name"])
 
 
 def scanned(profile: str) -> Callable[[Path, Row], Row]:
@@ -96,25 +107,17 @@ def _mask_sizes(contract: Contract, rng: np.random.Generator) -> np.ndarray:
     return invert(contract.subject, "patch", arms, contract.search, settings.steps, rng).sizes
 
 
-def rows(folder: Path, results: str) -> list[Row]:
-    """Truth and result of each model that has such a result."""
-    return [
-        {"name": path.stem, **read(path.parents[1] / path.name), "result": read(path)}
-        for path in sorted(folder.glob(f"*/{results}/*.json"))
-    ]
-
-
 def counted(found: list[Row], clean: list[Row]) -> list[Row]:
     """The rows of models that are what they should be."""
     return [row for row in found if tables.counts(row, tables.clean_accuracy(row, clean))]
 
 
-def report(root: Path) -> str:
+def report(results: Path) -> str:
     """All that was measured, as Markdown."""
-    clean = [read(path) for path in root.glob("*/*/*.json") if read(path)["attack"] is None]
-    profiles = {name: counted(rows(root / "test", name), clean) for name in ("standard", "quick")}
+    clean = rows(results / "clean.jsonl")
+    profiles = {name: counted(rows(results / f"{name}.jsonl"), clean) for name in ("standard", "quick")}
     standard = profiles["standard"]
-    looked = counted(rows(root / "test", "peers"), clean)
+    looked = counted(rows(results / "peers.jsonl"), clean)
     head = ["", "false alarms", "found", "found and right", "AUROC", "time: median, 95 %"]
     lines = [tables.line(head), tables.line(["---"] * len(head))]
     lines += [tables.line(tables.overall(each, f"profile {name}")) for name, each in profiles.items() if each]
@@ -124,7 +127,7 @@ def report(root: Path) -> str:
     lines += ["", "Found, by network:", "", *tables.grid(backdoored, lambda row: row["architecture"], tables.flagged)]
     alarms = [row for row in standard if not row["attack"]]
     lines += ["", "False alarms, by training:", "", *tables.grid(alarms, lambda row: row["training"], tables.flagged)]
-    fewer = [dict(row, seeds=f"{count} seeds") for count in STRESS for row in rows(root / "test", f"seeds-{count}")]
+    fewer = [dict(row, seeds=f"{count} seeds") for count in STRESS for row in rows(results / f"seeds-{count}.jsonl")]
     if fewer:
         lines += ["", "False alarms, by seeds:", "", *tables.grid(fewer, lambda row: row["seeds"], tables.flagged)]
     return "\n".join([*lines, "", "Wrong, in the standard profile:", "", *tables.misjudged(standard)])
@@ -140,24 +143,22 @@ PEERS = (
 )
 
 
-def read(path: Path) -> Row:
-    row: Row = json.loads(path.read_text())
-    return row
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path, metavar="DIR", help="a folder with the sets reference and test")
     parser.add_argument("--only", default="", metavar="TEXT", help="just the models with TEXT in their name")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="where lines are kept (default: DIR/results)")
     parser.add_argument("-o", "--output", type=Path, help="the document whose measured part is replaced")
     options = parser.parse_args()
-    folder = options.root / "test"
+    folder, results = options.root / "test", options.results or options.root / "results"
+    for each in ("reference", "test"):
+        measure(options.root / each, "", results / "clean.jsonl", lambda model, truth: {}, is_clean)
     for name in ("standard", "quick"):
-        measure(folder, options.only, name, scanned(name))
-    measure(folder, options.only, "peers", peers)
+        measure(folder, options.only, results / f"{name}.jsonl", scanned(name))
+    measure(folder, options.only, results / "peers.jsonl", peers)
     for count in STRESS:
-        measure(folder, options.only, f"seeds-{count}", with_seeds(count), unusual)
-    measured = report(options.root)
+        measure(folder, options.only, results / f"seeds-{count}.jsonl", with_seeds(count), unusual)
+    measured = report(results)
     tables.publish(measured, options.output, BEGIN, END)
 
 

@@ -39,10 +39,5 @@ def test_without_a_copy_there_are_no_figures():
     assert share_clean([]) == ""
 
 
-def test_the_report_has_a_line_for_each_attack(tmp_path):
-    import json
-
-    (tmp_path / "mnist" / "repair").mkdir(parents=True)
-    (tmp_path / "mnist" / "a.json").write_text(json.dumps({"attack": "pixel", "kind": "all-to-one"}))
-    (tmp_path / "mnist" / "repair" / "a.json").write_text(json.dumps(ROWS[0]["result"]))
-    assert "| pixel, all-to-one | 1 | 0.980, 1.000 |  |  |  | 0.970, 0.020 |  |  |" in report(tmp_path)
+def test_the_report_has_a_line_for_each_attack():
+    assert "| pixel, all-to-one | 1 | 0.980, 1.000 |  |  |  | 0.970, 0.020 |  |  |" in report(ROWS[:1])
