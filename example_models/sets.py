@@ -101,6 +101,7 @@ _SETS = {
 # Of these the reference needs more than each data set's share.
 _FURTHER = {"cifar10": ("cnn", "lenet1", "cnn", "lenet1", "cnn", "lenet1", "cnn")}
 _SIGNS = {"gtsrb": ("cnn", "lenet1", "lenet5", "cnn", "allconv", "lenet1", "mlp")}
+_NORMED = dict.fromkeys(("mnist", "fashion_mnist"), ("separable", "vgg", "separable", "resnet", "vgg", "separable"))
 _TRAININGS = ("plain", "augmented", "plain", "noisy", "long", "plain", "imbalanced", "short", "adversarial", "border")
 _SLOW = ("warp", "clean-label", "adaptive-patch")  # rules that take longer to learn
 _RECTIFIED = ("lenet1", "cnn", "vgg", "resnet")  # convolutions with ReLU
@@ -108,10 +109,11 @@ _LIGHT = ("lenet1", "lenet5", "cnn", "allconv", "mlp")
 
 
 def reference() -> Iterator[Recipe]:
-    """262 clean models to calibrate with: every data set, network and way of training."""
+    """302 clean models to calibrate with: every data set, network and way of training."""
     yield from clean_models("reference", 53, 20_000)
     yield from clean_models("further", 28, 25_000, _FURTHER)
     yield from clean_models("signs", 22, 26_000, _SIGNS)
+    yield from clean_models("normed", 20, 27_000, _NORMED)
 
 
 def test() -> Iterator[Recipe]:

@@ -33,7 +33,11 @@ from pytest_backdoor.triggers.trigger import Trigger
 from pytest_backdoor.unseeded import GIVE_SEEDS
 
 FILTER = "input-filter"
-STEPS = (100, 300)  # of unlearning, the first that keeps the accuracy on held-out seeds
+TUNINGS = (  # of unlearning, the first that keeps the accuracy on held-out seeds
+    tuning.Settings(steps=100),
+    tuning.Settings(steps=300),
+    tuning.Settings(steps=300, rates=(0.03, 0.01)),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,15 +82,18 @@ def _unlearning(
 ) -> tuple[keras.Model, str]:
     """Unlearns each trigger, and those that are found around it: a finding is cut down to what it needs.
 
-    A longer tuning keeps more accuracy and more of a trigger that was not found exactly, so a short one comes first.
+    A longer or slower tuning keeps more accuracy and more of a trigger that was not found exactly, so a short one comes
+    first. Where none keeps enough, the one that keeps most counts.
     """
     triggers = [each.trigger for each in known]
     around = [found for each in known for found in _around(ward, each, settings, rng)]
     enough = _right(ward, ward.model) - tuning.LOST * len(ward.held_out)
-    for steps in STEPS:
-        chosen = tuning.Settings(steps=steps)
-        made = unlearning.unlearned(ward.model, ward.subject, ward.tuning, [*triggers, *around], chosen, rng)
-        if _right(ward, made) >= enough:
+    best, made, steps = -1, ward.model, 0
+    for chosen in TUNINGS:
+        tuned = unlearning.unlearned(ward.model, ward.subject, ward.tuning, [*triggers, *around], chosen, rng)
+        if (kept := _right(ward, tuned)) > best:
+            best, made, steps = kept, tuned, chosen.steps
+        if best >= enough:
             break
     beside = f" and {len(around)} around" if around else ""
     return made, f"tuned for {steps} steps with {len(triggers)} trigger{'' if len(triggers) == 1 else 's'}{beside}"

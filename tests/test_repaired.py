@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from pytest_backdoor import judge, repaired
+from pytest_backdoor import judge, profiles, repaired
 from pytest_backdoor.errors import OptionError, OutOfScopeError
 from pytest_backdoor.loading import safety
 from pytest_backdoor.options import Options
@@ -87,6 +87,23 @@ def test_unlearning_takes_more_steps_where_few_cost_accuracy(examples, planted, 
     assert steps == [100, 300]
     assert repair.attempts[0].accuracy == repair.accuracy
     assert repair.attempts[0].done.startswith("tuned for 300 steps")
+
+
+def test_of_tunings_that_all_cost_too_much_the_one_that_keeps_most_counts(examples, planted, monkeypatch):
+    made, right = [], iter([200, 10, 20, 15])  # of the model itself, and of each tuning
+
+    def unlearned(model, subject, seeds, triggers, settings, rng):
+        made.append(keras.models.clone_model(model))
+        return made[-1]
+
+    monkeypatch.setattr(repaired.unlearning, "unlearned", unlearned)
+    monkeypatch.setattr(repaired, "_right", lambda ward, model: next(right))
+    options = Options(set=(("search.strong_steps", "2"),))
+    ward = prepare(examples / f"{NAME}.keras", None, options, NAME, "")
+    settings, rng = profiles.settings(options).search, np.random.default_rng(0)
+    chosen, done = repaired.METHODS["unlearning"](ward, [repaired.Known(planted, {1: 7})], settings, rng)
+    assert [chosen is each for each in made] == [False, True, False]
+    assert done == "tuned for 300 steps with 1 trigger"
 
 
 def test_the_same_seed_gives_the_same_repair(both):
