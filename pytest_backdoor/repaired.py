@@ -14,25 +14,28 @@ import numpy as np
 
 from pytest_backdoor import judge, profiles, rules
 from pytest_backdoor.confirm.transfer import success
-from pytest_backdoor.confirmation import harder, label_map
+from pytest_backdoor.confirmation import arm_of, harder, label_map
 from pytest_backdoor.contract import Contract, Sample, check, fit_channels
 from pytest_backdoor.errors import BackdoorError, ContractError, OptionError, OutOfScopeError
+from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.loading import keras_file
 from pytest_backdoor.options import Options
+from pytest_backdoor.profiles import Settings
 from pytest_backdoor.repair import fine_pruning, input_filter, lipschitz, tuning, unlearning
 from pytest_backdoor.repair.tuning import seen_alike
 from pytest_backdoor.results import Attempt, Evidence, Finding, Repair, ScanResult, Share
 from pytest_backdoor.rules import Rule
 from pytest_backdoor.scan import generator, scan, sha256_of
-from pytest_backdoor.search import inversion
 from pytest_backdoor.search.arms import Arm
 from pytest_backdoor.seeds import Seeds, as_seeds, seeds_or_beside
+from pytest_backdoor.stages import INVERSION, Bench
 from pytest_backdoor.stats import share
 from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.triggers.trigger import Trigger
 from pytest_backdoor.unseeded import GIVE_SEEDS
 
 FILTER = "input-filter"
+FAMILIES = ("patch", "additive", "low-frequency", "tone", "warp", "generator")  # that a rule is searched for in
 TUNINGS = (  # of unlearning, the first that keeps the accuracy on held-out seeds
     tuning.Settings(steps=100),
     tuning.Settings(steps=300),
@@ -59,18 +62,18 @@ class Known:
     mapping: Mapping[int, int]
 
 
-Method = Callable[[Ward, Sequence[Known], inversion.Settings, np.random.Generator], tuple[keras.Model, str]]
+Method = Callable[[Ward, Sequence[Known], Settings, np.random.Generator], tuple[keras.Model, str]]
 
 
 def _lipschitz(
-    ward: Ward, known: Sequence[Known], settings: inversion.Settings, rng: np.random.Generator
+    ward: Ward, known: Sequence[Known], settings: Settings, rng: np.random.Generator
 ) -> tuple[keras.Model, str]:
     made, count = lipschitz.pruned(ward.model, lipschitz.Settings())
     return made, f"{count} channels silenced"
 
 
 def _fine_pruning(
-    ward: Ward, known: Sequence[Known], settings: inversion.Settings, rng: np.random.Generator
+    ward: Ward, known: Sequence[Known], settings: Settings, rng: np.random.Generator
 ) -> tuple[keras.Model, str]:
     chosen = fine_pruning.settings(len(ward.tuning))
     made, count = fine_pruning.fine_pruned(ward.model, ward.subject, ward.tuning, chosen, rng)
@@ -78,15 +81,16 @@ def _fine_pruning(
 
 
 def _unlearning(
-    ward: Ward, known: Sequence[Known], settings: inversion.Settings, rng: np.random.Generator
+    ward: Ward, known: Sequence[Known], settings: Settings, rng: np.random.Generator
 ) -> tuple[keras.Model, str]:
-    """Unlearns each trigger, and those that are found around it: a finding is cut down to what it needs.
+    """Unlearns each trigger, and others with its rule: a finding is the first that was seen, cut down to what it needs.
 
     A longer or slower tuning keeps more accuracy and more of a trigger that was not found exactly, so a short one comes
     first. Where none keeps enough, the one that keeps most counts.
     """
     triggers = [each.trigger for each in known]
     around = [found for each in known for found in _around(ward, each, settings, rng)]
+    around += _alike(ward, known, settings, rng)
     enough = _right(ward, ward.model) - tuning.LOST * len(ward.held_out)
     best, made, steps = -1, ward.model, 0
     for chosen in TUNINGS:
@@ -95,11 +99,11 @@ def _unlearning(
             best, made, steps = kept, tuned, chosen.steps
         if best >= enough:
             break
-    beside = f" and {len(around)} around" if around else ""
+    beside = f" and {len(around)} alike" if around else ""
     return made, f"tuned for {steps} steps with {len(triggers)} trigger{'' if len(triggers) == 1 else 's'}{beside}"
 
 
-def _around(ward: Ward, known: Known, settings: inversion.Settings, rng: np.random.Generator) -> Sequence[Trigger]:
+def _around(ward: Ward, known: Known, settings: Settings, rng: np.random.Generator) -> Sequence[Trigger]:
     """Triggers with the same rule as this one, from a harder search in its place; none for one source class.
 
     Those would fit its few seeds only.
@@ -108,11 +112,38 @@ def _around(ward: Ward, known: Known, settings: inversion.Settings, rng: np.rand
     if len(known.mapping) == 1:
         return ()
     arm = Arm("target", 0, 0.0, target=targets.pop()) if len(targets) == 1 else Arm("away", 0, 0.0)
-    return harder(arm, known.trigger, ward.subject, ward.tuning, settings, rng)[0]
+    return harder(arm, known.trigger, ward.subject, ward.tuning, settings.search, rng)[0]
+
+
+def _alike(ward: Ward, known: Sequence[Known], settings: Settings, rng: np.random.Generator) -> Sequence[Trigger]:
+    """Triggers of the families in which a known rule stands out more than in the family that it was found in.
+
+    A scan ends with the first that is confirmed: three pixels may stand for a wave that was planted.
+    """
+    wide = [each for each in known if len(each.mapping) > 1]
+    if "inversion" not in settings.search.methods or not wide:
+        return ()
+    bench, triggers = Bench(ward.subject, ward.tuning, settings, rng), list[Trigger]()
+    searched = [each for name in FAMILIES for each in INVERSION[name](bench)]
+    found = [(each, each.trigger) for each in searched if each.trigger is not None]
+    for each in wide:
+        same = [(suspicion, trigger) for suspicion, trigger in found if _same_rule(suspicion, each)]
+        own = [suspicion.evidence for suspicion, trigger in same if trigger.family == each.trigger.family]
+        for suspicion, trigger in same:
+            if suspicion.evidence > max([judge.TRIED, *own]):
+                more, _ = harder(arm_of(suspicion), trigger, ward.subject, ward.tuning, settings.search, rng)
+                triggers += trigger, *more
+    return triggers
+
+
+def _same_rule(suspicion: Suspicion, known: Known) -> bool:
+    """Whether the suspicion is of what the known trigger does; label maps are all one."""
+    targets = set(known.mapping.values())
+    return suspicion.kind == "all-to-all" if len(targets) > 1 else targets == {suspicion.target}
 
 
 def _filter(
-    ward: Ward, known: Sequence[Known], settings: inversion.Settings, rng: np.random.Generator
+    ward: Ward, known: Sequence[Known], settings: Settings, rng: np.random.Generator
 ) -> tuple[keras.Model, str]:
     made, boundary = input_filter.filtered(ward.model, ward.subject, ward.tuning, input_filter.Settings(), rng)
     return made, f"rejects blends under {boundary:.3g} bits"
@@ -210,7 +241,7 @@ def attempt(ward: Ward, method: str, triggers: Sequence[Known], options: Options
     begun = time.perf_counter()
     rng = generator(options.seed, f"{ward.sha256} {method}")  # of its own: a method does not depend on those before it
     try:
-        made, done = METHODS[method](ward, triggers, profiles.settings(options).search, rng)
+        made, done = METHODS[method](ward, triggers, profiles.settings(options), rng)
     except OutOfScopeError as reason:
         return Attempt(method, error=str(reason), seconds=time.perf_counter() - begun), None
     accuracy, after = measured(ward, made, triggers)

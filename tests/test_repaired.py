@@ -6,6 +6,7 @@ import pytest
 
 from pytest_backdoor import judge, profiles, repaired
 from pytest_backdoor.errors import OptionError, OutOfScopeError
+from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.loading import safety
 from pytest_backdoor.options import Options
 from pytest_backdoor.repaired import prepare, repair_model
@@ -53,7 +54,7 @@ def test_the_method_that_leaves_the_trigger_least_is_chosen_and_keeps_the_accura
     assert lipschitz.done == "0 channels silenced"
     assert unlearning.success[0][0] <= 0.05
     assert repair.accuracy[0] - unlearning.accuracy[0] <= 0.02
-    assert unlearning.done == "tuned for 100 steps with 1 trigger and 3 around"
+    assert unlearning.done == "tuned for 100 steps with 1 trigger and 3 alike"
     assert made.output_shape == (None, 10)
 
 
@@ -67,9 +68,53 @@ def test_what_lies_around_a_trigger_is_unlearned_too_but_not_of_one_source(
     monkeypatch.setattr(
         repaired.unlearning, "unlearned", lambda model, subject, seeds, triggers, *more: given.append(triggers) or model
     )
+    monkeypatch.setattr(repaired, "FAMILIES", ())
     options = Options(set=(("search.methods", method), ("search.strong_steps", "2")))
     repair_model(examples / f"{NAME}.keras", None, options, ("unlearning",), known=[(planted, rule)])
     assert [len(triggers) for triggers in given] == [count]
+
+
+ALL = {source: (source + 1) % 10 for source in range(10)}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "families"),
+    [
+        (dict.fromkeys(range(7), 7), ["additive"]),  # not the tone, which stands out less than the patch
+        (dict.fromkeys(range(8), 8), ["warp"]),  # not the generator, which is weaker than what a scan tries
+        (ALL, ["low-frequency"]),
+        (dict.fromkeys(range(3), 3), []),
+        ({1: 7}, []),
+    ],
+)
+def test_triggers_of_families_in_which_the_rule_stands_out_more_are_unlearned_too(
+    examples, planted, monkeypatch, mapping, families
+):
+    seen = [
+        ("patch", 3.0, 7),
+        ("additive", 5.0, 7),
+        ("tone", 2.9, 7),
+        ("warp", 2.6, 8),
+        ("generator", 2.4, 8),
+        ("patch", 4.0, None),
+        ("low-frequency", 4.1, None),
+    ]
+    suspicions = [
+        Suspicion("", "all-to-one" if target else "all-to-all", 10.0**-evidence, 10, True, Trigger(family, {}), target)
+        for family, evidence, target in seen
+    ]
+    given = []
+    monkeypatch.setattr(repaired, "INVERSION", {"patch": lambda bench: suspicions, "tone": lambda bench: []})
+    monkeypatch.setattr(repaired, "FAMILIES", ("patch", "tone"))
+    monkeypatch.setattr(repaired, "harder", lambda arm, found, *more: ([found] * 3, 0))
+    monkeypatch.setattr(
+        repaired.unlearning, "unlearned", lambda model, subject, seeds, triggers, *more: given.extend(triggers) or model
+    )
+    ward = prepare(examples / f"{NAME}.keras", None, Options(), NAME, "")
+    known, settings = repaired.Known(planted, mapping), profiles.settings(Options())
+    repaired.METHODS["unlearning"](ward, [known], settings, np.random.default_rng(0))
+    around = ["patch"] * (1 if len(mapping) == 1 else 4)  # the known one, and what lies around it
+    assert [trigger.family for trigger in given] == [*around, *(family for family in families for _ in range(4))]
 
 
 def test_unlearning_takes_more_steps_where_few_cost_accuracy(examples, planted, monkeypatch):
@@ -82,6 +127,7 @@ def test_unlearning_takes_more_steps_where_few_cost_accuracy(examples, planted, 
         return made
 
     monkeypatch.setattr(repaired.unlearning, "unlearned", unlearned)
+    monkeypatch.setattr(repaired, "FAMILIES", ())
     options = Options(set=(("search.strong_steps", "2"),))
     repair, _ = repair_model(examples / f"{NAME}.keras", None, options, ("unlearning",), known=[(planted, 7)])
     assert steps == [100, 300]
@@ -100,7 +146,7 @@ def test_of_tunings_that_all_cost_too_much_the_one_that_keeps_most_counts(exampl
     monkeypatch.setattr(repaired, "_right", lambda ward, model: next(right))
     options = Options(set=(("search.strong_steps", "2"),))
     ward = prepare(examples / f"{NAME}.keras", None, options, NAME, "")
-    settings, rng = profiles.settings(options).search, np.random.default_rng(0)
+    settings, rng = profiles.settings(options), np.random.default_rng(0)
     chosen, done = repaired.METHODS["unlearning"](ward, [repaired.Known(planted, {1: 7})], settings, rng)
     assert [chosen is each for each in made] == [False, True, False]
     assert done == "tuned for 300 steps with 1 trigger"
