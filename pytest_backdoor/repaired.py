@@ -17,7 +17,6 @@ from pytest_backdoor.confirm.transfer import success
 from pytest_backdoor.confirmation import arm_of, harder, label_map
 from pytest_backdoor.contract import Contract, Sample, check, fit_channels
 from pytest_backdoor.errors import BackdoorError, ContractError, OptionError, OutOfScopeError
-from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.loading import keras_file
 from pytest_backdoor.options import Options
 from pytest_backdoor.profiles import Settings
@@ -116,7 +115,7 @@ def _around(ward: Ward, known: Known, settings: Settings, rng: np.random.Generat
 
 
 def _alike(ward: Ward, known: Sequence[Known], settings: Settings, rng: np.random.Generator) -> Sequence[Trigger]:
-    """Triggers of the families in which a known rule stands out more than in the family that it was found in.
+    """Triggers of the other families in which a known rule stands out, for a label map more than in its own.
 
     A scan ends with the first that is confirmed: three pixels may stand for a wave that was planted.
     """
@@ -127,10 +126,12 @@ def _alike(ward: Ward, known: Sequence[Known], settings: Settings, rng: np.rando
     searched = [each for name in FAMILIES for each in INVERSION[name](bench)]
     found = [(each, each.trigger) for each in searched if each.trigger is not None]
     for each in wide:
+        is_map = len(set(each.mapping.values())) > 1
         same = [(suspicion, trigger) for suspicion, trigger in found if _same_rule(suspicion, each)]
         own = [suspicion.evidence for suspicion, trigger in same if trigger.family == each.trigger.family]
+        enough = max([judge.TRIED, *own]) if is_map else judge.TRIED
         for suspicion, trigger in same:
-            if suspicion.evidence > max([judge.TRIED, *own]):
+            if trigger.family != each.trigger.family and suspicion.evidence > enough:
                 more, _ = harder(arm_of(suspicion), trigger, ward.subject, ward.tuning, settings.search, rng)
                 triggers += trigger, *more
     return triggers
