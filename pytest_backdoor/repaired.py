@@ -17,6 +17,7 @@ from pytest_backdoor.confirm.transfer import success
 from pytest_backdoor.confirmation import arm_of, harder, label_map
 from pytest_backdoor.contract import Contract, Sample, check, fit_channels
 from pytest_backdoor.errors import BackdoorError, ContractError, OptionError, OutOfScopeError
+from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.loading import keras_file
 from pytest_backdoor.options import Options
 from pytest_backdoor.profiles import Settings
