@@ -124,24 +124,28 @@ def _alike(ward: Ward, known: Sequence[Known], settings: Settings, rng: np.rando
     if "inversion" not in settings.search.methods or not wide:
         return ()
     bench, triggers = Bench(ward.subject, ward.tuning, settings, rng), list[Trigger]()
-    searched = [each for name in FAMILIES for each in INVERSION[name](bench)]
-    found = [(each, each.trigger) for each in searched if each.trigger is not None]
-    for each in wide:
-        is_map = len(set(each.mapping.values())) > 1
-        same = [(suspicion, trigger) for suspicion, trigger in found if _same_rule(suspicion, each)]
-        own = [suspicion.evidence for suspicion, trigger in same if trigger.family == each.trigger.family]
-        enough = max([judge.TRIED, *own]) if is_map else judge.TRIED
-        for suspicion, trigger in same:
-            if trigger.family != each.trigger.family and suspicion.evidence > enough:
-                more, _ = harder(arm_of(suspicion), trigger, ward.subject, ward.tuning, settings.search, rng)
-                triggers += trigger, *more
+    suspicions = [each for name in FAMILIES for each in INVERSION[name](bench)]
+    for suspicion in suspicions:
+        if suspicion.trigger is not None and any(_is_alike(suspicion, each, suspicions) for each in wide):
+            again = harder(arm_of(suspicion), suspicion.trigger, ward.subject, ward.tuning, settings.search, rng)[0]
+            triggers += suspicion.trigger, *again
     return triggers
 
 
-def _same_rule(suspicion: Suspicion, known: Known) -> bool:
-    """Whether the suspicion is of what the known trigger does; label maps are all one."""
+def _is_alike(suspicion: Suspicion, known: Known, suspicions: Sequence[Suspicion]) -> bool:
+    """Whether a suspicion of another family stands out and has the known trigger's rule; label maps are all one."""
+    if _family(suspicion) == known.trigger.family or suspicion.evidence <= judge.TRIED:
+        return False
     targets = set(known.mapping.values())
-    return suspicion.kind == "all-to-all" if len(targets) > 1 else targets == {suspicion.target}
+    if len(targets) == 1:
+        return {suspicion.target} == targets
+    maps = [each for each in suspicions if each.kind == "all-to-all"]
+    own = [each.evidence for each in maps if _family(each) == known.trigger.family]
+    return suspicion in maps and suspicion.evidence > max(own, default=0.0)
+
+
+def _family(suspicion: Suspicion) -> str | None:
+    return None if suspicion.trigger is None else suspicion.trigger.family
 
 
 def _filter(
