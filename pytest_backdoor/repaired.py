@@ -116,7 +116,7 @@ def _around(ward: Ward, known: Known, settings: Settings, rng: np.random.Generat
 
 
 def _alike(ward: Ward, known: Sequence[Known], settings: Settings, rng: np.random.Generator) -> Sequence[Trigger]:
-    """Triggers of the other families in which a known rule stands out, for a label map more than in its own.
+    """Triggers of families in which a known rule stands out more than in the family that it was found in.
 
     A scan ends with the first that is confirmed: three pixels may stand for a wave that was planted.
     """
@@ -126,22 +126,20 @@ def _alike(ward: Ward, known: Sequence[Known], settings: Settings, rng: np.rando
     bench, triggers = Bench(ward.subject, ward.tuning, settings, rng), list[Trigger]()
     suspicions = [each for name in FAMILIES for each in INVERSION[name](bench)]
     for suspicion in suspicions:
-        if suspicion.trigger is not None and any(_is_alike(suspicion, each, suspicions) for each in wide):
+        if suspicion.trigger is not None and any(_stands_out(suspicion, each, suspicions) for each in wide):
             again = harder(arm_of(suspicion), suspicion.trigger, ward.subject, ward.tuning, settings.search, rng)[0]
             triggers += suspicion.trigger, *again
     return triggers
 
 
-def _is_alike(suspicion: Suspicion, known: Known, suspicions: Sequence[Suspicion]) -> bool:
-    """Whether a suspicion of another family stands out and has the known trigger's rule; label maps are all one."""
-    if _family(suspicion) == known.trigger.family or suspicion.evidence <= judge.TRIED:
-        return False
+def _stands_out(suspicion: Suspicion, known: Known, suspicions: Sequence[Suspicion]) -> bool:
+    """Whether a suspicion has the known trigger's rule and is stronger than all of its family; label maps are all one."""
     targets = set(known.mapping.values())
-    if len(targets) == 1:
-        return {suspicion.target} == targets
-    maps = [each for each in suspicions if each.kind == "all-to-all"]
-    own = [each.evidence for each in maps if _family(each) == known.trigger.family]
-    return suspicion in maps and suspicion.evidence > max(own, default=0.0)
+    same = [
+        each for each in suspicions if (each.kind == "all-to-all" if len(targets) > 1 else {each.target} == targets)
+    ]
+    own = [each.evidence for each in same if _family(each) == known.trigger.family]
+    return suspicion in same and suspicion.evidence > max([judge.TRIED, *own])
 
 
 def _family(suspicion: Suspicion) -> str | None:

@@ -80,14 +80,14 @@ ALL = {source: (source + 1) % 10 for source in range(10)}
 @pytest.mark.parametrize(
     ("mapping", "families"),
     [
-        (dict.fromkeys(range(7), 7), ["additive", "tone"]),
+        (dict.fromkeys(range(7), 7), ["additive"]),  # not the tone, which stands out less than the patch
         (dict.fromkeys(range(8), 8), ["warp"]),  # not the generator, which is weaker than what a scan tries
         (ALL, ["low-frequency"]),  # not the warp, which stands out less than the patch
         (dict.fromkeys(range(3), 3), []),
         ({1: 7}, []),
     ],
 )
-def test_triggers_of_other_families_in_which_the_rule_stands_out_are_unlearned_too(
+def test_triggers_of_families_in_which_the_rule_stands_out_more_are_unlearned_too(
     examples, planted, monkeypatch, mapping, families
 ):
     seen = [
