@@ -133,7 +133,7 @@ def _alike(ward: Ward, known: Sequence[Known], settings: Settings, rng: np.rando
 
 
 def _stands_out(suspicion: Suspicion, known: Known, suspicions: Sequence[Suspicion]) -> bool:
-    """Whether a suspicion has the known trigger's rule and is stronger than all of its family; label maps are all one."""
+    """Whether a suspicion has the known rule and is stronger than those of the known family; label maps are all one."""
     targets = set(known.mapping.values())
     same = [
         each for each in suspicions if (each.kind == "all-to-all" if len(targets) > 1 else {each.target} == targets)
