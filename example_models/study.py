@@ -1,7 +1,7 @@
 """Scans the models of the study and writes what was found: ``python -m example_models.study DIR``; resumes.
 
-What is measured of a model is a line of a file, so that the tables can be made again without the models. What has a line
-is not measured again: delete the lines after a change of what they measure.
+What is measured of a model is a line of a file, so that the tables can be made again without the models. What has a
+line is not measured again: delete the lines after a change of what they measure.
 """
 
 from __future__ import annotations
