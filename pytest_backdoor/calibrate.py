@@ -2,43 +2,70 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from pytest_backdoor import calibration, profiles
 from pytest_backdoor.calibration import Entry
-from pytest_backdoor.errors import CalibrationError
+from pytest_backdoor.errors import CalibrationError, ContractError
 from pytest_backdoor.loading import safety
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import ScanResult
 from pytest_backdoor.scan import survey
-from pytest_backdoor.seeds import seeds_beside
+from pytest_backdoor.seeds import Seeds, as_seeds, seeds_beside
 
 Step = tuple[Path, Entry | str]  # a model's file, and its entry or why it has none
 
 
-def calibrate(files: Sequence[Path], begin: Sequence[Entry], output: Path, options: Options) -> Iterator[Step]:
+def calibrate(
+    files: Sequence[Path], begin: Sequence[Entry], output: Path, options: Options, each: int | None = None
+) -> Iterator[Step]:
     """Scans the files that are not among the entries yet, and writes all entries after each; resumes from the output.
 
-    What could not be scanned gets no entry. Raises CalibrationError if the output cannot be written.
+    each is how many seeds of each class are used at most, the first ones. What could not be scanned gets no entry.
+    Raises CalibrationError if the output cannot be written.
     """
-    entries = {(entry.sha256, entry.mode): entry for entry in begin}
+    entries = {_key(entry): entry for entry in begin}
     if output.exists():
-        entries |= {(entry.sha256, entry.mode): entry for entry in calibration.read(output)}
+        entries |= {_key(entry): entry for entry in calibration.read(output)}
     _write(tuple(entries.values()), output)
     for file in files:
-        mode = profiles.mode(options, with_seeds=(options.seeds or seeds_beside(file)) is not None)
-        if (known := entries.get((safety.sha256(file), mode))) is not None:
+        try:
+            seeds = first(options.seeds or seeds_beside(file), each)
+        except ContractError as problem:
+            yield file, str(problem)
+            continue
+        mode = profiles.mode(options, with_seeds=seeds is not None)
+        if (known := entries.get((safety.sha256(file), mode, 0 if seeds is None else len(seeds)))) is not None:
             yield file, known
             continue
-        result = survey(file, None, options)
-        step = entry_of(result, file.stem, mode)
+        step = entry_of(survey(file, seeds, options), file.stem, mode)
         if isinstance(step, Entry):
-            entries[step.sha256, mode] = step
+            entries[_key(step)] = step
             _write(tuple(entries.values()), output)
         yield file, step
+
+
+def _key(entry: Entry) -> tuple[str, str, int]:
+    return entry.sha256, entry.mode, entry.seeds
+
+
+def first(given: str | Path | None, each: int | None) -> Seeds | None:
+    """The first seeds of each class, so many at most; raises ContractError."""
+    if given is None:
+        return None
+    seeds = as_seeds(given)
+    if each is None:
+        return seeds
+    if seeds.labels is None:
+        raise ContractError(f"seeds {given} have no labels, so nobody knows which are the first of each class.")
+    chosen = np.concatenate([np.flatnonzero(seeds.labels == label)[:each] for label in np.unique(seeds.labels)])
+    return dataclasses.replace(seeds, images=seeds.images[chosen], labels=seeds.labels[chosen], names=None)
 
 
 def entry_of(result: ScanResult, name: str, mode: str) -> Entry | str:
@@ -47,7 +74,8 @@ def entry_of(result: ScanResult, name: str, mode: str) -> Entry | str:
         return result.error or "the search found no trigger of any size"
     height, width, channels = result.image_shape
     kind = channels, max(height, width), result.classes, result.batch_norm
-    return Entry(name, result.sha256, mode, *kind, evidence=dict(result.statistics))
+    seeds = 0 if result.seeds is None else result.seeds.count
+    return Entry(name, result.sha256, mode, *kind, seeds, dict(result.statistics))
 
 
 def _write(entries: Sequence[Entry], output: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from pytest_backdoor.errors import CalibrationError
 
-SCHEMA = 1
+SCHEMA = 2
 SHIPPED = Path(__file__).with_name("reference.json")
 ENOUGH = 60  # clean models that a stratum needs
 TAIL = 0.2  # share of the clean models that the tail is fitted to
@@ -28,6 +28,7 @@ P_FLOOR = 1e-6
 EVIDENCE_SCALE = 1 / np.log(10)
 FEW_CLASSES = 12
 WIDER = 2.0  # an image side, or a number of classes, may be so many times the largest of the reference
+MORE_SEEDS = 1.5  # times as many of each class as the model's may those of a clean model be
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Entry:
     side: int  # the larger of height and width
     classes: int
     batch_norm: bool
+    seeds: int  # images that were given; 0 without seeds
     evidence: Mapping[str, float]
 
 
@@ -107,11 +109,12 @@ def combined(p_values: np.ndarray) -> float:
 
 
 def stratum(
-    reference: Sequence[Entry], mode: str, channels: int, side: int, classes: int, batch_norm: bool
+    reference: Sequence[Entry], mode: str, channels: int, side: int, classes: int, batch_norm: bool, seeds: int
 ) -> Stratum | str:
     """The clean models to compare a model with, or why there are none.
 
-    They are of the same kind of image, with batch norm or without, and of few classes or many as the model is.
+    They are of the same kind of image, with batch norm or without, and of few classes or many as the model is, and were
+    scanned with hardly more seeds of each class: the fewer, the more natural triggers fit all of them.
     """
     many = classes > FEW_CLASSES
     kind = (
@@ -128,12 +131,30 @@ def stratum(
         return (
             f"the reference has {len(same)} clean models ({kind}) scanned in the mode {mode}, and {ENOUGH} are needed"
         )
-    largest, most = max(entry.side for entry in same), max(entry.classes for entry in same)
+    most_seeds = MORE_SEEDS * seeds / classes
+    if len(fitting := _with_seeds(same, most_seeds)) < ENOUGH:
+        usual = np.median([entry.seeds / entry.classes for entry in same])
+        return (
+            f"{seeds / classes:.3g} seeds of each class are few: the reference has {len(fitting)} clean models "
+            f"({kind}) scanned with at most {most_seeds:.3g}, and {ENOUGH} are needed. "
+            f"Give about {usual:.3g} of each class"
+        )
+    largest, most = max(entry.side for entry in fitting), max(entry.classes for entry in fitting)
     if side > WIDER * largest:
         return f"images of {side} pixels are larger than those of the reference ({largest})"
     if classes > WIDER * most:
         return f"{classes} classes are more than those of the reference ({most})"
-    return Stratum.of(kind, same)
+    return Stratum.of(kind, fitting)
+
+
+def _with_seeds(entries: Sequence[Entry], most: float) -> list[Entry]:
+    """Of each clean model the scan with most seeds of each class, up to so many."""
+    models: dict[str, Entry] = {}
+    for entry in entries:
+        known = models.get(entry.sha256)
+        if entry.seeds <= most * entry.classes and (known is None or known.seeds < entry.seeds):
+            models[entry.sha256] = entry
+    return list(models.values())
 
 
 def read(path: Path | None = None) -> tuple[Entry, ...]:

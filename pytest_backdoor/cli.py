@@ -146,7 +146,7 @@ def selftest(path: Path, options: Options, names: Sequence[str] = (), output: Pa
     return FOUND_ALL if test.found[0] == 1 else MISSED
 
 
-def calibrate(paths: Sequence[Path], output: Path, options: Options, alone: bool) -> int:
+def calibrate(paths: Sequence[Path], output: Path, options: Options, alone: bool, each: int | None) -> int:
     """Adds clean models to a reference, says what became of each, and returns the exit code."""
     found = find(paths)
     with sealed():
@@ -155,7 +155,7 @@ def calibrate(paths: Sequence[Path], output: Path, options: Options, alone: bool
 
         begin = () if alone else calibration.read(options.reference)
         missed = 0
-        for file, step in room.calibrate(list(found.files), begin, output, options):
+        for file, step in room.calibrate(list(found.files), begin, output, options, each):
             missed += isinstance(step, str)
             print(f"{file}: " + (f"left out: {step}" if isinstance(step, str) else "kept"), flush=True)
         kept = calibration.read(output)
@@ -234,12 +234,18 @@ def _add_calibrate(commands: Commands) -> None:
     command.add_argument("paths", nargs="+", type=Path, metavar="MODEL", help="a model file, or a folder of them")
     command.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="the reference to write")
     command.add_argument("--alone", action="store_true", help="leave out the clean models of --reference")
+    command.add_argument(
+        "--each",
+        type=cli_trajectories.positive,
+        metavar="N",
+        help="use the first N seeds of each class: a scan with few seeds is compared with scans that had as few",
+    )
     option.add_flags(command.add_argument, "--", CALIBRATE_OPTIONS)
     command.set_defaults(run=_run_calibrate)
 
 
 def _run_calibrate(given: argparse.Namespace, options: Options) -> int:
-    return calibrate(given.paths, given.output, options, given.alone)
+    return calibrate(given.paths, given.output, options, given.alone, given.each)
 
 
 def _say(planted: Planted) -> None:

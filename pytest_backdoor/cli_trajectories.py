@@ -46,8 +46,8 @@ def add(commands: Any) -> None:
         "--target", metavar="N", type=_whole, help="the class to reach (default: where the trigger leads, or any other)"
     )
     for name, default, read, about in (
-        ("iterations", ITERATIONS, _positive, "iterations"),
-        ("images", IMAGES, _positive, "seeds to draw, as evenly over the classes as can be"),
+        ("iterations", ITERATIONS, positive, "iterations"),
+        ("images", IMAGES, positive, "seeds to draw, as evenly over the classes as can be"),
         ("step", STEP, _share, "size of a step, as a share of the value range"),
     ):
         command.add_argument(f"--{name}", metavar="N", type=read, default=default, help=f"{about} (default: {default})")
@@ -190,7 +190,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
     return int(text)

@@ -242,12 +242,15 @@ class Yardstick:
         return {each.check: each.arms * self.tests * each.p_value if each.strong else 1.0 for each in suspicions}
 
 
-def yardstick(subject: Subject, options: Options, mode: str, methods: str) -> Yardstick:
-    """The clean models of the reference that were scanned in this mode and are like this one, or plain rules."""
+def yardstick(subject: Subject, options: Options, mode: str, methods: str, seeds: int) -> Yardstick:
+    """The clean models of the reference that were scanned in this mode and are like this one, or plain rules.
+
+    seeds is how many were given; 0 without seeds.
+    """
     reference = calibration.read(options.reference)
     height, width, channels = subject.image_shape
     found = calibration.stratum(
-        reference, mode, channels, max(height, width), subject.num_classes, batch_norm=subject.batch_norm
+        reference, mode, channels, max(height, width), subject.num_classes, subject.batch_norm, seeds
     )
     if isinstance(found, Stratum):
         return Yardstick(found.name, found)

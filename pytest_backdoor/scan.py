@@ -236,7 +236,8 @@ def judged(
     subject, begun = contract.subject, time.perf_counter()
     mode = profiles.mode(options, with_seeds=not blank.synthetic_seeds)
     left_out = unseeded.LEFT_OUT if blank.synthetic_seeds else {}
-    trail = Trail(judge.yardstick(subject, options, mode, settings.search.methods))
+    given = 0 if blank.synthetic_seeds else contract.seeds.count
+    trail = Trail(judge.yardstick(subject, options, mode, settings.search.methods, given))
     bench = Bench.of(contract, settings, rng)
     last = {} if contract.suspects is None else {"suspects": None}
     for name, search in (stages(settings.search.methods) | last).items():

@@ -11,7 +11,7 @@ from pytest_backdoor import calibrate, calibration
 from pytest_backdoor.calibration import Entry
 from pytest_backdoor.errors import CalibrationError
 from pytest_backdoor.options import Options
-from pytest_backdoor.results import ScanResult
+from pytest_backdoor.results import ScanResult, SeedsUsed
 from tests.tiny import linear
 
 RESULT = ScanResult(
@@ -23,6 +23,7 @@ RESULT = ScanResult(
     batch_norm=True,
     classes=10,
     p_value=0.4,
+    seeds=SeedsUsed(200, "as is", 0.98, 98, 98),
 )
 
 
@@ -35,8 +36,8 @@ def surveyed(monkeypatch):
         names.append(file.name)
         if "broken" in file.name:
             return ScanResult(str(file), "", "error", error="not a zip archive")
-        digest = f"{len(names):064}"
-        return replace(RESULT, path=str(file), sha256=digest)
+        used = None if seeds is None else replace(RESULT.seeds, count=len(seeds))
+        return replace(RESULT, path=str(file), sha256=f"{int(file.stem[-1]):064}", seeds=used)
 
     monkeypatch.setattr(calibrate, "survey", survey)
     monkeypatch.setattr(calibrate.safety, "sha256", lambda file: f"{int(file.stem[-1]):064}")
@@ -44,7 +45,8 @@ def surveyed(monkeypatch):
 
 
 def test_the_reference_keeps_the_evidence_and_what_the_model_is():
-    assert calibrate.entry_of(RESULT, "a", "quick") == Entry("a", "a" * 64, "quick", 1, 30, 10, True, {"patch": 1.5})
+    kept = Entry("a", "a" * 64, "quick", 1, 30, 10, True, 200, {"patch": 1.5})
+    assert calibrate.entry_of(RESULT, "a", "quick") == kept
 
 
 def test_a_scan_without_a_verdict_is_of_no_use_and_says_why():
@@ -57,10 +59,38 @@ def test_a_model_with_too_few_seeds_to_be_called_clean_has_evidence_all_the_same
 
 
 def test_models_without_seeds_are_a_mode_of_their_own(surveyed, tmp_path):
-    np.savez(tmp_path / "model1.seeds.npz", x=np.zeros(1))
+    np.savez(tmp_path / "model1.seeds.npz", x=np.zeros((1, 4, 4)))
     files = [tmp_path / "model1.keras", tmp_path / "model2.keras"]
     steps = calibrate.calibrate(files, (), tmp_path / "reference.json", Options())
-    assert [step.mode for _, step in steps] == ["standard", "standard without seeds"]
+    assert [(step.mode, step.seeds) for _, step in steps] == [("standard", 1), ("standard without seeds", 0)]
+
+
+def test_scans_with_fewer_seeds_of_each_class_are_kept_beside_those_with_all(surveyed, tmp_path):
+    np.savez(tmp_path / "seeds.npz", x=np.arange(6 * 16).reshape(6, 4, 4), y=[0, 1, 0, 1, 1, 0])
+    files, output = [tmp_path / "model1.keras"], tmp_path / "reference.json"
+    for each in (None, 2, 2, 9):
+        list(calibrate.calibrate(files, (), output, Options(), each))
+    assert [entry.seeds for entry in calibration.read(output)] == [6, 4]
+    assert len(surveyed) == 2
+
+
+def test_the_first_seeds_of_each_class_are_taken(tmp_path):
+    images = np.arange(6.0).repeat(16).reshape(6, 4, 4) / 10
+    np.savez(tmp_path / "seeds.npz", x=images, y=[0, 1, 0, 1, 1, 0])
+    few = calibrate.first(tmp_path / "seeds.npz", 2)
+    assert np.allclose(few.images[:, 0, 0, 0], [0.0, 0.2, 0.1, 0.3])
+    assert few.labels.tolist() == [0, 0, 1, 1]
+
+
+def test_seeds_that_cannot_be_used_leave_a_model_out(surveyed, tmp_path):
+    np.savez(tmp_path / "seeds.npz", x=np.zeros((1, 4, 4)))
+    files, output = [tmp_path / "model1.keras"], tmp_path / "reference.json"
+    ((_, step),) = calibrate.calibrate(files, (), output, Options(), 2)
+    assert "have no labels" in step
+    (tmp_path / "seeds.npz").write_bytes(b"none")
+    ((_, step),) = calibrate.calibrate(files, (), output, Options())
+    assert "cannot be read" in step
+    assert surveyed == []
 
 
 def test_each_model_is_written_as_it_comes_and_none_is_scanned_twice(surveyed, tmp_path):
@@ -75,7 +105,7 @@ def test_each_model_is_written_as_it_comes_and_none_is_scanned_twice(surveyed, t
 
 
 def test_the_reference_that_it_begins_with_is_kept(surveyed, tmp_path):
-    begin = (Entry("shipped", "f" * 64, "standard", 1, 28, 10, False, {"patch": 0.5}),)
+    begin = (Entry("shipped", "f" * 64, "standard", 1, 28, 10, False, 200, {"patch": 0.5}),)
     list(calibrate.calibrate([tmp_path / "model1.keras"], begin, tmp_path / "reference.json", Options()))
     assert [entry.name for entry in calibration.read(tmp_path / "reference.json")] == ["shipped", "model1"]
 

@@ -1,6 +1,7 @@
 """Ranks and tails by hand, and what the combination of tests promises."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ from pytest_backdoor.errors import CalibrationError
 ONE_TO_TEN = np.arange(1.0, 11)
 
 
-def entry(number, evidence, channels=1, side=28, classes=10, batch_norm=False, mode="standard"):
-    return Entry(f"clean {number}", f"{number:064}", mode, channels, side, classes, batch_norm, evidence)
+def entry(number, evidence, channels=1, side=28, classes=10, batch_norm=False, mode="standard", seeds=200):
+    return Entry(f"clean {number}", f"{number:064}", mode, channels, side, classes, batch_norm, seeds, evidence)
 
 
 def clean_models(count, seed=0, tests=("patch", "additive"), **more):
@@ -104,12 +105,12 @@ def test_a_test_that_did_not_run_counts_as_one_that_found_nothing():
 
 
 GREY, COLOUR = clean_models(60), clean_models(60, channels=3, side=32)
-SIGNS = clean_models(60, channels=3, side=32, classes=43)
+SIGNS = clean_models(60, channels=3, side=32, classes=43, seeds=860)
 NORMED = clean_models(60, batch_norm=True)
 
 
-def stratum_of(reference, channels=1, side=28, classes=10, batch_norm=False, mode="standard"):
-    return stratum(reference, mode, channels, side, classes, batch_norm)
+def stratum_of(reference, channels=1, side=28, classes=10, batch_norm=False, mode="standard", each=20):
+    return stratum(reference, mode, channels, side, classes, batch_norm, each * classes)
 
 
 def test_a_model_is_compared_with_clean_models_like_it():
@@ -134,6 +135,23 @@ def test_a_model_unlike_the_reference_has_no_stratum_and_it_says_why():
     assert "in the mode quick" in stratum_of(reference, mode="quick")
 
 
+def test_a_model_is_compared_with_scans_that_had_hardly_more_seeds():
+    assert isinstance(stratum_of(GREY, each=14), Stratum)  # 20 are no more than 1.5 times as many
+    assert stratum_of(GREY, each=13) == (
+        "13 seeds of each class are few: the reference has 0 clean models (grey images, without batch norm, at most 12 "
+        "classes) scanned with at most 19.5, and 60 are needed. Give about 20 of each class"
+    )
+    assert isinstance(stratum_of([replace(each, seeds=0) for each in GREY], each=0), Stratum)  # without seeds
+
+
+def test_of_a_clean_model_the_scan_counts_that_had_the_most_seeds_of_those():
+    fewer = [replace(each, seeds=100, evidence={"patch": 1.0}) for each in GREY]
+    both = [*fewer[:30], *GREY, *fewer[30:]]
+    assert np.array_equal(stratum_of(both, each=20).evidence, stratum_of(GREY, each=20).evidence)
+    assert np.array_equal(stratum_of(both, each=10).evidence, np.ones((60, 1)))
+    assert stratum_of(both, each=10).name == stratum_of(GREY).name  # 60 clean models, each counted once
+
+
 def test_a_reference_is_what_it_was_after_a_file(tmp_path):
     (tmp_path / "reference.json").write_text(json.dumps(to_dict(GREY)))
     assert read(tmp_path / "reference.json") == tuple(GREY)
@@ -144,8 +162,8 @@ def test_a_reference_is_what_it_was_after_a_file(tmp_path):
     [
         ("", "Expecting value"),
         ("[]", "list indices"),
-        ('{"schema": 2, "models": []}', "schema 2, not 1"),
-        ('{"schema": 1, "models": [{"name": "a"}]}', "missing"),
+        ('{"schema": 1, "models": []}', "schema 1, not 2"),
+        ('{"schema": 2, "models": [{"name": "a"}]}', "missing"),
     ],
 )
 def test_a_file_that_is_no_reference_is_refused(text, problem, tmp_path):

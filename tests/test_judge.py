@@ -392,7 +392,9 @@ def test_evidence_is_minus_log10_of_each_tests_p_value():
 
 
 def test_without_a_reference_like_the_model_the_plain_rules_are_taken_and_say_why():
-    chosen = judge.yardstick(Subject("large", (500, 500, 3), 10, None, None, True), Options(), "standard", "inversion")
+    chosen = judge.yardstick(
+        Subject("large", (500, 500, 3), 10, None, None, True), Options(), "standard", "inversion", 200
+    )
     assert chosen.stratum is None
     assert chosen.name.startswith("uncalibrated: ")
 

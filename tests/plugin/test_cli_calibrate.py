@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_backdoor import calibrate, calibration, cli
-from pytest_backdoor.results import ScanResult
+from pytest_backdoor.results import ScanResult, SeedsUsed
 
 
 @pytest.fixture
@@ -21,7 +21,8 @@ def run(tmp_path, monkeypatch):
             return ScanResult(str(file), "", "error", error="not a zip archive")
         digest = calibrate.safety.sha256(file)
         kind = {"image_shape": (8, 8, 1), "batch_norm": False, "classes": 3}
-        return ScanResult(str(file), digest, "clean", statistics={"patch": 1.0}, **kind)
+        used = None if seeds is None else SeedsUsed(len(seeds), "as is", 1.0, 1, 1)
+        return ScanResult(str(file), digest, "clean", statistics={"patch": 1.0}, seeds=used, **kind)
 
     monkeypatch.setattr(calibrate, "survey", survey)
     monkeypatch.chdir(tmp_path)
@@ -56,10 +57,17 @@ def test_it_begins_with_the_shipped_reference(run, tmp_path):
 
 
 def test_the_profile_is_the_mode_of_the_entries(run, tmp_path):
-    np.savez(tmp_path / "models/a.seeds.npz", x=np.zeros(1))
+    np.savez(tmp_path / "models/a.seeds.npz", x=np.zeros((3, 8, 8)))
     run("models/a.keras", "models/b.keras", "--alone", "--profile=quick", "-o", "quick.json")
     modes = [entry.mode for entry in calibration.read(tmp_path / "quick.json")]
     assert modes == ["quick", "quick without seeds"]
+
+
+def test_a_reference_for_few_seeds_takes_the_first_of_each_class(run, tmp_path):
+    np.savez(tmp_path / "models/seeds.npz", x=np.zeros((9, 8, 8)), y=[0, 0, 0, 0, 1, 1, 1, 1, 2])
+    assert run("models/a.keras", "--alone", "--each=3", "-o", "few.json") == cli.CLEAN
+    assert run("models/a.keras", "--reference=few.json", "-o", "both.json") == cli.CLEAN
+    assert [entry.seeds for entry in calibration.read(tmp_path / "both.json")] == [7, 9]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +76,7 @@ def test_the_profile_is_the_mode_of_the_entries(run, tmp_path):
         (["missing", "-o", "out.json"], "no such file or folder: missing"),
         (["models", "--alone", "-o", "missing/out.json"], "the reference cannot be written to missing/out.json"),
         (["models", "--reference=models/notes.txt", "-o", "out.json"], "no reference in models/notes.txt"),
+        (["models", "--each=0", "-o", "out.json"], "expected a whole number above 0, got '0'"),
         (["models"], "the following arguments are required: -o/--output"),
     ],
 )
