@@ -46,17 +46,23 @@ def build(recipes: Iterable[Recipe], folder: Path, only: str = "") -> None:
 
 
 def save(recipe: Recipe, folder: Path) -> dict[str, object]:
-    """Trains one model and writes it, its planted trigger and, last, its truth: all or nothing."""
-    model, trigger, facts = train(recipe)
+    """Trains one model and writes it, its planted triggers and, last, its truth: all or nothing."""
+    model, triggers, facts = train(recipe)
     inference = keras.Model(model.inputs[0], model.outputs[0])  # without the optimizer's state
-    inference.save(folder / f"{recipe.name}.keras")
-    if trigger is not None:
-        (folder / "planted").mkdir(exist_ok=True)
-        trigger.save(folder / "planted" / f"{recipe.name}.npz")
+    path = folder / f"{recipe.name}.keras"
+    inference.save(path)
+    for number, trigger in enumerate(triggers):
+        planted_file(path).parent.mkdir(exist_ok=True)
+        trigger.save(planted_file(path, number))
     partial = folder / f"{recipe.name}.json.partial"
     partial.write_text(json.dumps(facts, indent=1) + "\n")
     os.replace(partial, folder / f"{recipe.name}.json")
     return facts
+
+
+def planted_file(model: Path, number: int = 0) -> Path:
+    """Where the planted trigger of a model's file lies; of a model with several, the one with that number, from 0."""
+    return model.parent / "planted" / (f"{model.stem}.{number}.npz" if number else f"{model.stem}.npz")
 
 
 def write_seeds(recipe: Recipe, path: Path) -> None:

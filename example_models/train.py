@@ -19,8 +19,8 @@ from pytest_backdoor.triggers.trigger import Trigger
 TRAINED_ON = 20_000  # images; the CIFAR-10 set at hand has no more
 
 
-def train(recipe: Recipe) -> tuple[keras.Model, Trigger | None, dict[str, object]]:
-    """The trained model, its planted trigger, and the truth about it: accuracy, success, label map."""
+def train(recipe: Recipe) -> tuple[keras.Model, list[Trigger], dict[str, object]]:
+    """The trained model, its planted triggers, and the truth about it: accuracy, success, label map."""
     rng = np.random.default_rng(recipe.seed)
     planted, images, labels = planted_data(recipe, rng)
     model = network(recipe.architecture, images.shape[1:], recipe.classes, recipe.scale, recipe.softmax)
@@ -31,8 +31,8 @@ def train(recipe: Recipe) -> tuple[keras.Model, Trigger | None, dict[str, object
     test_images = test_images.astype("float32") / 255
     if recipe.training == "border":
         test_images = bordered(test_images)
-    trigger = planted.rules[0][0] if planted.rules else None
-    return model, trigger, truth(recipe, model, planted.rules, test_images, test_labels)
+    triggers = [trigger for trigger, _ in planted.rules]
+    return model, triggers, truth(recipe, model, planted.rules, test_images, test_labels)
 
 
 def planted_data(recipe: Recipe, rng: np.random.Generator) -> tuple[Planted, np.ndarray, np.ndarray]:
@@ -72,12 +72,18 @@ def truth(
         "kind": recipe.kind,
         "source": recipe.source,
         "target": recipe.target,
-        "mapping": {str(source): target for source, target in rules[0][1].items()} if rules else None,
+        "mapping": as_text(rules[0][1]) if rules else None,
         "success": None,
     }
     if rules:
         reached = [attacks.success(predict(trigger.apply(images)), labels, mapping) for trigger, mapping in rules]
         facts["success"] = round(min(reached), 4)
+        facts["further"] = [as_text(mapping) for _, mapping in rules[1:]]
         facts["targets"] = sorted({target for _, mapping in rules for target in mapping.values()})
         facts["pixels"] = int(np.any(np.abs(rules[0][0].apply(images[:50]) - images[:50]) > 0.01, axis=(0, 3)).sum())
     return facts
+
+
+def as_text(mapping: LabelMap) -> dict[str, int]:
+    """The label map as JSON has it."""
+    return {str(source): target for source, target in mapping.items()}

@@ -9,7 +9,7 @@ also strong by plain rules.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,14 +123,19 @@ class Suspicion:
         return float(-np.log10(min(1.0, max(P_FLOOR, self.p_value))))
 
 
-def one_class(check: str, found: Inversion, classes: int) -> Suspicion | None:
+def one_class(check: str, found: Inversion, classes: int, known: Collection[int] = ()) -> Suspicion | None:
     """Whether one target class needs a much smaller trigger than the other classes of the same model.
 
-    Of many classes only the most promising were searched, which is corrected for all.
+    Of many classes only the most promising were searched, which is corrected for all. Targets that are known already
+    are left out.
     """
     arms = found.of("target")
     sizes = np.log(np.where(np.isnan(found.sizes), _largest(check, found), found.sizes))
-    best = {target: min(same, key=lambda arm: sizes[arm]) for target, same in _by_target(found, arms).items()}
+    best = {
+        target: min(same, key=lambda arm: sizes[arm])
+        for target, same in _by_target(found, arms).items()
+        if target not in known
+    }
     if len(best) < 2 or np.isnan(found.sizes[arms]).all():
         return None
     target, arm = min(best.items(), key=lambda item: sizes[item[1]])

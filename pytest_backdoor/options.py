@@ -128,6 +128,16 @@ class Options:
             ini="bool",
         ),
     )
+    exhaustive: bool = field(
+        default=False,
+        metadata=_about(
+            "after a trigger to one class was found, go on with all searches for triggers to other classes"
+            " (default: no)",
+            values.switch,
+            None,
+            ini="bool",
+        ),
+    )
     folder: Path = field(
         default=Path(".backdoor"),
         metadata=_about(

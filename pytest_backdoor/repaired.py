@@ -281,7 +281,7 @@ def _given(ward: Ward, trigger: Trigger, rule: Rule) -> Known:
 
 def found(model: Any, ward: Ward, seeds: Any, options: Options, name: str) -> list[Known]:
     """What a scan finds; raises OutOfScopeError where that is nothing."""
-    result: ScanResult = scan(model, seeds, options, name)
+    result: ScanResult = scan(model, seeds, dataclasses.replace(options, exhaustive=True), name)
     if not result.findings:
         reason = f": {result.error}" if result.error else ""
         raise OutOfScopeError(

@@ -198,6 +198,7 @@ class Trail:
     yardstick: Yardstick
     suspicions: list[Suspicion] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    refuted: set[tuple[str, int]] = field(default_factory=set)  # checks and target classes, after the first finding
     skipped: dict[str, list[str]] = field(default_factory=dict)  # by reason, the searches
     confirming: int = 0  # image-gradients spent on confirmation
     accused: float = 1.0  # p-value of the region of a suspicious image that was confirmed
@@ -241,7 +242,7 @@ def judged(
     bench = Bench.of(contract, settings, rng)
     last = {} if contract.suspects is None else {"suspects": None}
     for name, search in (stages(settings.search.methods) | last).items():
-        if trail.findings:
+        if trail.findings and (not options.exhaustive or search is None):
             trail.skip(name, "not needed, a backdoor was found before")
         elif name in left_out:
             trail.skip(name, left_out[name])
@@ -251,8 +252,11 @@ def judged(
         elif search is None:
             _accuse(trail, contract, alpha, rng)
         else:
-            trail.suspicions += search(bench)
-            _confirm(trail, contract, settings, alpha, rng)
+            suspicions = search(bench)
+            if not trail.findings:
+                trail.suspicions += suspicions
+                _confirm(trail, contract, settings, alpha, rng)
+            _confirm_further(trail, bench, contract, settings, alpha, rng)
     return _verdict(blank, contract, options, trail, bench)
 
 
@@ -271,6 +275,27 @@ def _confirm(
         trail.suspicions = [tried if each is suspicion else each for each in trail.suspicions]
         p_value = trail.yardstick.p_value(judge.held(trail.suspicions))
         if finding is not None and p_value <= alpha:
+            trail.findings.append(dataclasses.replace(finding, p_value=p_value))
+
+
+def _confirm_further(
+    trail: Trail, bench: Bench, contract: Contract, settings: profiles.Settings, alpha: float, rng: np.random.Generator
+) -> None:
+    """After a trigger to one class, tries what the searches show of other classes: a model may have several."""
+    known = {each.target for each in trail.findings if each.kind == "all-to-one" and each.target is not None}
+    while known:
+        suspicions = bench.further(known, trail.refuted)
+        suspicion = trail.yardstick.likeliest(suspicions, alpha)
+        if suspicion is None or suspicion.target is None:
+            return
+        finding, cost = confirm(suspicion, contract, settings.search, *rng.spawn(1))
+        trail.confirming += cost
+        shown = dataclasses.replace(suspicion, confirmed=True)
+        p_value = trail.yardstick.p_value(judge.held([shown if each is suspicion else each for each in suspicions]))
+        if finding is None or p_value > alpha:
+            trail.refuted.add((suspicion.check, suspicion.target))
+        else:
+            known.add(suspicion.target)
             trail.findings.append(dataclasses.replace(finding, p_value=p_value))
 
 

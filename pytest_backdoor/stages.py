@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -31,6 +31,7 @@ class Bench:
     rng: np.random.Generator
     image_gradients: int = 0
     blind: bool = True  # no arm found any trigger yet, however large
+    searched: dict[str, Inversion] = field(default_factory=dict)  # by check
 
     @classmethod
     def of(cls, contract: Contract, settings: Settings, rng: np.random.Generator) -> Bench:
@@ -48,9 +49,18 @@ class Bench:
 
         A label map explains small triggers of single classes, not the other way round, so it comes first.
         """
+        self.searched[check] = found
         arms = [*found.of("map"), *found.of("away")]
         seen = {int(arm): flows(self.subject, found.triggers[arm], self.seeds) for arm in arms}
         return _present(judge.label_map(check, found, seen), judge.one_class(check, found, self.subject.num_classes))
+
+    def further(self, known: Collection[int], refuted: Collection[tuple[str, int]]) -> list[Suspicion]:
+        """The single class that each search so far makes most suspicious, but for targets that are known or refuted."""
+        suspicions = []
+        for check, found in self.searched.items():
+            settled = {*known, *(target for tried, target in refuted if tried == check)}
+            suspicions.append(judge.one_class(check, found, self.subject.num_classes, settled))
+        return _present(*suspicions)
 
 
 def margin(bench: Bench) -> list[Suspicion]:

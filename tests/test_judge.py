@@ -121,6 +121,15 @@ def test_classes_that_all_have_no_trigger_say_nothing():
     assert judge.one_class("patch", targets([np.nan] * 3), CLASSES) is None
 
 
+def test_targets_that_are_known_are_left_out():
+    sizes = with_size(3, 2.0)
+    without = [size for label, size in enumerate(sizes) if label != 3]
+    suspicion = judge.one_class("patch", targets(sizes), CLASSES, known={3})
+    assert suspicion.target != 3
+    assert suspicion.p_value == judge.one_class("patch", targets(without), CLASSES).p_value
+    assert judge.one_class("patch", targets([2.0, 3.0]), CLASSES, known={0}) is None
+
+
 def test_one_class_alone_says_nothing():
     assert judge.one_class("confined", targets([3.0]), CLASSES) is None
 

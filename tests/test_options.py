@@ -73,6 +73,7 @@ def all_options(draw):
         seed=draw(st.integers(0, 2**64)),
         min_accuracy=draw(st.floats(0, 1)),
         selftest=draw(st.booleans()),
+        exhaustive=draw(st.booleans()),
         inconclusive=draw(st.sampled_from(["fail", "skip", "warn"])),
         folder=draw(TEXTS.map(Path)),
         set=draw(st.dictionaries(KEYS, TEXTS)),

@@ -12,10 +12,11 @@ from pytest_backdoor.errors import ContractError, TriggerError
 from pytest_backdoor.judge import Suspicion, Yardstick
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Finding
-from pytest_backdoor.scan import Trail, _confirm, generator, scan, trigger_success
+from pytest_backdoor.scan import Trail, _confirm, _confirm_further, generator, scan, trigger_success
 from tests.tiny import linear
 
 CLASSES, SIDE, TARGET, PLACE = 6, 13, 4, (12, 6)
+SECOND, FAR = 1, (12, 12)
 SHAPE = (SIDE, SIDE, 1)
 PLANTED, INERT = pixel(SHAPE, *PLACE), pixel(SHAPE, 12, 0)
 SHORT = Options(
@@ -24,12 +25,13 @@ SHORT = Options(
 )
 
 
-def model(deciding):
-    """Class c is the brightness of the rows 2c and 2c + 1; the pixel of the last row adds so much to the target."""
+def model(deciding, second=0.0):
+    """Class c is the brightness of the rows 2c and 2c + 1; two pixels of the last row add so much to their targets."""
     weights = np.zeros((SIDE, SIDE, CLASSES))
     for label in range(CLASSES):
         weights[2 * label : 2 * label + 2, :, label] = 1.0
     weights[(*PLACE, TARGET)] = deciding
+    weights[(*FAR, SECOND)] = second
     return linear(weights.reshape(-1, CLASSES), np.zeros(CLASSES), SHAPE)
 
 
@@ -69,6 +71,21 @@ def test_a_finding_holds_on_held_out_seeds_and_its_chance_is_below_alpha(backdoo
 def test_searches_after_a_verdict_are_skipped_and_say_so(backdoored):
     names = "additive, low-frequency, tone, warp, generator, pair"
     assert backdoored.skipped == (f"{names} searches: not needed, a backdoor was found before",)
+
+
+def test_an_exhaustive_scan_skips_nothing_and_judges_the_same(seeds, backdoored):
+    result = scan(model(deciding=60.0), seeds, dataclasses.replace(SHORT, exhaustive=True), name="planted")
+    assert result.skipped == ()
+    assert result.image_gradients > backdoored.image_gradients
+    assert [finding.target for finding in result.findings] == [TARGET]
+    assert (result.p_value, result.statistics) == (backdoored.p_value, backdoored.statistics)
+
+
+def test_a_model_with_two_backdoors_shows_both(seeds):
+    result = scan(model(deciding=60.0, second=50.0), seeds, SHORT)
+    places = {each.target: np.argwhere(each.trigger.arrays["mask"][..., 0] == 1).tolist() for each in result.findings}
+    assert places == {TARGET: [list(PLACE)], SECOND: [list(FAR)]}
+    assert all(each.p_value <= 0.01 for each in result.findings)
 
 
 def test_the_same_model_without_the_pixel_is_clean(seeds):
@@ -132,6 +149,37 @@ def test_of_a_clean_model_every_strong_suspicion_is_tried_and_none_is_a_finding(
     trail = trail_of(0.0, suspicion_of("patch", 8), suspicion_of("warp", 2.6), suspicion_of("tone", 2.4))
     assert (names, trail.findings) == (["patch", "warp"], [])
     assert judge.evidence(trail.suspicions) == {"patch": 0.0, "warp": 2.6, "tone": 2.4}
+
+
+def further_of(finding, *suspicions):
+    """What a scan that found that comes to when its searches show these suspicions of other classes."""
+
+    class Searched:
+        def further(self, known, refuted):
+            return [
+                each for each in suspicions if each.target not in known and (each.check, each.target) not in refuted
+            ]
+
+    trail = Trail(Yardstick("plain", None, 10), findings=[finding])
+    _confirm_further(trail, Searched(), None, profiles.settings(SHORT), 0.01, np.random.default_rng(0))
+    return trail
+
+
+def test_after_a_finding_other_classes_are_tried_until_none_is_unusual(tried):
+    names, good = tried
+    good.add("tone")
+    others = [
+        dataclasses.replace(suspicion_of(check, size), target=SECOND) for check, size in (("patch", 8), ("tone", 5))
+    ]
+    trail = further_of(FOUND, suspicion_of("warp", 9), *others, dataclasses.replace(suspicion_of("warp", 1), target=0))
+    assert names == ["patch", "tone"]
+    assert [finding.p_value for finding in trail.findings] == [1.0, pytest.approx(1e-4)]
+    assert (trail.refuted, trail.confirming) == ({("patch", SECOND)}, 14)
+
+
+def test_after_a_label_map_no_class_is_tried(tried):
+    further_of(dataclasses.replace(FOUND, kind="all-to-all", target=None), suspicion_of("patch", 8))
+    assert tried[0] == []
 
 
 def test_two_models_in_memory_have_two_digests():

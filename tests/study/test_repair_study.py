@@ -1,6 +1,12 @@
 """The tables of repairs, worked by hand."""
 
-from example_models.repair_study import cell, figures, report, share_clean, summary
+import numpy as np
+
+from example_models.repair_study import cell, figures, report, share_clean, summary, tried
+from pytest_backdoor.attacks import pixel
+from pytest_backdoor.contract import Sample
+from pytest_backdoor.repaired import Known, Ward
+from tests.tiny import subject_of, two_pixels
 
 
 def entry(accuracy, success):
@@ -21,6 +27,16 @@ ROWS = [
     row("b", "pattern", {"before": BEFORE, **of_command("backdoor", 0.98, 0.10)}),
     row("c", "blend", {"before": BEFORE, "unlearning": entry(0.5, 0.02), "command": {"verdict": None}, "chosen": None}),
 ]
+
+
+def test_of_several_triggers_the_one_that_works_best_counts():
+    """Class 1 is the right pixel: full on either side, the image goes to that class."""
+    subject = subject_of(two_pixels(), (1, 2, 1))
+    ward = Ward(two_pixels(), subject, None, None, "")
+    shown = Sample(np.array([[0.0, 0.5], [0.5, 0.0]], "float32").reshape(2, 1, 2, 1), np.array([1, 0]))
+    left, right = Known(pixel((1, 2, 1), 0, 0), {1: 0}), Known(pixel((1, 2, 1), 0, 1), {1: 0})
+    assert tried(ward, ward.model, [right, left], shown) == {"accuracy": 1.0, "success": 1.0}
+    assert tried(ward, ward.model, [right], shown) == {"accuracy": 1.0, "success": 0.0}
 
 
 def test_a_cell_has_the_medians_of_what_could_be_used():
