@@ -28,7 +28,7 @@ P_FLOOR = 1e-6
 EVIDENCE_SCALE = 1 / np.log(10)
 FEW_CLASSES = 12
 WIDER = 2.0  # an image side, or a number of classes, may be so many times the largest of the reference
-MORE_SEEDS = 1.5  # times as many of each class as the model's may those of a clean model be
+MORE_SEEDS = 1.5  # times as many of each class are hardly more
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +148,17 @@ def stratum(
 
 
 def _with_seeds(entries: Sequence[Entry], most: float) -> list[Entry]:
-    """Of each clean model the scan with most seeds of each class, up to so many."""
+    """Of each clean model the scan with most seeds of each class, up to so many; without those with far fewer.
+
+    Enough models stay, if there are enough.
+    """
     models: dict[str, Entry] = {}
-    for entry in entries:
-        known = models.get(entry.sha256)
-        if entry.seeds <= most * entry.classes and (known is None or known.seeds < entry.seeds):
+    for entry in sorted(entries, key=lambda each: each.seeds / each.classes):
+        if entry.seeds <= most * entry.classes:
             models[entry.sha256] = entry
-    return list(models.values())
+    counts = sorted((entry.seeds / entry.classes for entry in models.values()), reverse=True)
+    least = counts[min(ENOUGH, len(counts)) - 1] / MORE_SEEDS if counts else 0.0
+    return [entry for entry in models.values() if entry.seeds >= least * entry.classes]
 
 
 def read(path: Path | None = None) -> tuple[Entry, ...]:

@@ -152,6 +152,14 @@ def test_of_a_clean_model_the_scan_counts_that_had_the_most_seeds_of_those():
     assert stratum_of(both, each=10).name == stratum_of(GREY).name  # 60 clean models, each counted once
 
 
+def test_scans_with_far_fewer_seeds_are_left_out_where_there_are_enough():
+    others = [replace(each, sha256=f"other {each.sha256}") for each in clean_models(60, seed=1)]
+    fewer, hardly = ([replace(each, seeds=seeds) for each in others] for seeds in (133, 134))
+    assert len(stratum_of([*fewer, *GREY]).evidence) == 60
+    assert len(stratum_of([*hardly, *GREY]).evidence) == 120
+    assert len(stratum_of([*fewer, *GREY[1:]]).evidence) == 119  # 59 are not enough
+
+
 def test_a_reference_is_what_it_was_after_a_file(tmp_path):
     (tmp_path / "reference.json").write_text(json.dumps(to_dict(GREY)))
     assert read(tmp_path / "reference.json") == tuple(GREY)
