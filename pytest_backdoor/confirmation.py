@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from pytest_backdoor import judge, rules
-from pytest_backdoor.confirm import pruning, strip
+from pytest_backdoor.confirm import activation, pruning, strip
 from pytest_backdoor.confirm.minimise import minimise
 from pytest_backdoor.confirm.transfer import flows, success
 from pytest_backdoor.contract import Contract, Sample
@@ -20,6 +20,8 @@ from pytest_backdoor.stats import permutation_match
 from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers.cells import cell_strength
 from pytest_backdoor.triggers.trigger import Trigger
+
+CARRIERS = 5  # neurons that a finding names
 
 
 def confirm(
@@ -36,21 +38,24 @@ def confirm(
     finding = settle(suspicion, (suspected, *stronger), contract, seeds)
     if finding is None:
         return None, cost
-    more = convincing(finding, contract, *rng.spawn(1))
-    return dataclasses.replace(finding, evidence=finding.evidence + more), cost
+    return explained(finding, contract, *rng.spawn(1)), cost
 
 
-def convincing(finding: Finding, contract: Contract, rng: np.random.Generator) -> tuple[Evidence, ...]:
-    """What else is known of the trigger on held-out seeds; what does not apply to it is left out.
+def explained(finding: Finding, contract: Contract, rng: np.random.Generator) -> Finding:
+    """The finding with what else is known of its trigger on held-out seeds; what does not apply to it is left out.
 
     It decides nothing: natural triggers have such values too (docs/detection.md).
     """
-    subject, trigger = contract.subject, finding.trigger
+    subject, trigger, seeds = contract.subject, finding.trigger, contract.held_out
     assert trigger is not None  # of a new finding
-    measured = [strip.measure(subject, trigger, finding.kind, finding.target, contract.held_out, strip.Settings(), rng)]
-    if any(layer.holds for layer in subject.layers):
-        measured.append(pruning.measure(contract, trigger, label_map(finding, subject.num_classes))[0])
-    return tuple(each for each in measured if each is not None)
+    measured = [strip.measure(subject, trigger, finding.kind, finding.target, seeds, strip.Settings(), rng)]
+    mapping, hidden = label_map(finding, subject.num_classes), {layer.name for layer in subject.layers if layer.holds}
+    if hidden:
+        measured.append(pruning.measure(contract, trigger, mapping)[0])
+    evidence = (*finding.evidence, *(each for each in measured if each is not None))
+    attacked = seeds.images[np.isin(seeds.labels, list(mapping))]
+    moved = [each for each in activation.measure(subject, trigger, attacked) if each.layer in hidden]
+    return dataclasses.replace(finding, evidence=evidence, carriers=activation.carriers(moved, CARRIERS))
 
 
 def settle(suspicion: Suspicion, triggers: tuple[Trigger, ...], contract: Contract, seeds: Sample) -> Finding | None:

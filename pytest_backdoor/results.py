@@ -29,6 +29,15 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Carrier:
+    """A neuron that carries a trigger: how much more often it fires with the trigger than without (BackFuzz)."""
+
+    layer: str
+    neuron: int
+    difference: float  # of shares of images, the mean over the neuron's places, above 0 up to 1
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """A trigger confirmed on images that the search never saw."""
 
@@ -43,6 +52,7 @@ class Finding:
     attack_success: tuple[float, float, float]  # estimate, low, high on held-out seeds
     p_value: float
     evidence: tuple[Evidence, ...] = ()
+    carriers: tuple[Carrier, ...] = ()  # the hidden neurons that it moves most, the strongest first
     trigger_path: str | None = None  # where the trigger was saved
     trigger: Trigger | None = field(default=None, compare=False, repr=False)
 
@@ -339,6 +349,7 @@ def _finding_to_dict(finding: Finding) -> dict[str, Any]:
         "attack_success": list(finding.attack_success),
         "p_value": finding.p_value,
         "evidence": [_evidence_to_dict(evidence) for evidence in finding.evidence],
+        "carriers": [dataclasses.asdict(carrier) for carrier in finding.carriers],
     }
 
 
@@ -362,6 +373,7 @@ def _finding_from_dict(entry: Mapping[str, Any]) -> Finding:
         attack_success=(estimate, low, high),
         p_value=entry["p_value"],
         evidence=tuple(_evidence_from_dict(evidence) for evidence in entry["evidence"]),
+        carriers=tuple(Carrier(**carrier) for carrier in entry.get("carriers", ())),
         trigger_path=entry["trigger"],
     )
 

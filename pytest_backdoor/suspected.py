@@ -8,7 +8,7 @@ import numpy as np
 
 from pytest_backdoor import judge
 from pytest_backdoor.confirm.transfer import given
-from pytest_backdoor.confirmation import convincing, settle
+from pytest_backdoor.confirmation import explained, settle
 from pytest_backdoor.contract import Contract
 from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.results import Finding
@@ -62,8 +62,8 @@ def _confirmed(
     if finding is None:
         return None
     control = share("natural control", int(controls.sum(1).max()), controls.shape[1])
-    evidence = (*finding.evidence, control, *convincing(finding, contract, *rng.spawn(1)))
-    return dataclasses.replace(finding, p_value=max(judge.P_FLOOR, p_value), evidence=evidence)
+    finding = dataclasses.replace(finding, p_value=max(judge.P_FLOOR, p_value), evidence=(*finding.evidence, control))
+    return explained(finding, contract, *rng.spawn(1))
 
 
 def _sent(trigger: Trigger, target: int, contract: Contract) -> np.ndarray:

@@ -1,17 +1,20 @@
 """What a confirmed label map says, on a model that shifts every class when one pixel is bright."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
-from keras import ops
+from keras import layers, ops
 
 from pytest_backdoor.attacks import pixel
-from pytest_backdoor.confirmation import arm_of, clearest_map, label_map
+from pytest_backdoor.confirmation import arm_of, clearest_map, explained, label_map
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.judge import Suspicion
+from pytest_backdoor.results import Carrier, Finding
 from pytest_backdoor.subject import Subject
-from tests.tiny import AS_IS
+from tests.tiny import AS_IS, subject_of
 
 SHAPE = (6, 6, 1)
 SHIFTS, INERT = pixel(SHAPE, 4, 4), pixel(SHAPE, 3, 3)
@@ -31,6 +34,22 @@ def contract():
     return SimpleNamespace(
         subject=Subject("shifting", SHAPE, 3, AS_IS, network, gradients=True), search=Sample(images, labels)
     )
+
+
+def test_a_finding_names_the_hidden_neurons_that_carry_its_trigger():
+    """Of two hidden units one is the pixel's, and fires with the trigger only; the other fires for class 0 always."""
+    first, second = layers.Dense(2, activation="relu", name="hidden"), layers.Dense(2, name="answers")
+    model = keras.Sequential([keras.Input((1, 2, 1)), layers.Flatten(), first, second])
+    first.set_weights([np.eye(2, dtype="float32"), np.zeros(2, "float32")])
+    second.set_weights([np.array([[1, 0], [0, 5]], "float32"), np.array([0, 0.1], "float32")])
+    images, labels = np.array([[1, 0], [0, 0]], "float32").repeat(20, 0).reshape(40, 1, 2, 1), np.repeat([0, 1], 20)
+    half = Sample(images, labels)
+    subject = subject_of(model, (1, 2, 1))
+    found = Finding("BD301", "patch", "all-to-one", 1, None, None, 0.5, 1, (1.0, 0.8, 1.0), 1.0)
+    found = replace(found, trigger=pixel((1, 2, 1), 0, 1))
+    told = explained(found, SimpleNamespace(subject=subject, search=half, held_out=half), np.random.default_rng(0))
+    assert told.carriers == (Carrier("hidden", 1, 1.0),)
+    assert [each.check for each in told.evidence] == ["strip", "pruning"]
 
 
 def test_the_map_is_that_of_the_trigger_that_shows_one(contract):

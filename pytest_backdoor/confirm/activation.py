@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_backdoor.firing import differences
+from pytest_backdoor.results import Carrier
 from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers.trigger import Trigger
 
@@ -25,15 +26,6 @@ class Difference:
         return np.asarray(self.heat.reshape(-1, self.heat.shape[-1]).mean(0))
 
 
-@dataclass(frozen=True, slots=True)
-class Carrier:
-    """A neuron that carries a trigger, and its activation difference."""
-
-    layer: str
-    neuron: int
-    difference: float
-
-
 def measure(subject: Subject, trigger: Trigger, images: np.ndarray) -> tuple[Difference, ...]:
     """The activation difference between the images with and without the trigger, of each layer; none of a black box."""
     heats = differences(subject, trigger.apply(images), images) if subject.layers else []
@@ -43,7 +35,7 @@ def measure(subject: Subject, trigger: Trigger, images: np.ndarray) -> tuple[Dif
 def carriers(found: Sequence[Difference], count: int) -> tuple[Carrier, ...]:
     """At most so many neurons of all layers, the highest difference first; those without one carry nothing."""
     moved = [
-        Carrier(each.layer, neuron, float(difference))
+        Carrier(each.layer, neuron, round(float(difference), 4))
         for each in found
         for neuron, difference in enumerate(each.neurons)
         if difference > 0

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_backdoor.report import words
-from pytest_backdoor.results import Evidence, Finding, ScanResult
+from pytest_backdoor.results import Carrier, Evidence, Finding, ScanResult
 
 Line = tuple[str, str]  # label and text
 WIDTH = 9  # of the labels
@@ -63,6 +63,8 @@ def _about_finding(finding: Finding, several: bool, seeds: str) -> Iterator[Line
     yield "success", f"{words.success(finding)} of held-out {seeds}, 99 % interval"
     checks = [_check(evidence) for evidence in finding.evidence if evidence.check != SUCCESS]
     yield from (("" if row else "checks", check) for row, check in enumerate(checks))
+    if finding.carriers:
+        yield "neurons", "fire more often with the trigger, by: " + ", ".join(map(_carrier, finding.carriers))
     if finding.trigger_path:
         yield "saved", finding.trigger_path
         yield "replay", replay(finding)
@@ -84,3 +86,7 @@ def _check(evidence: Evidence) -> str:
         low, high = evidence.interval
         value = f"{value} ({100 * low:.3g} to {words.percent(high)})"
     return MEANINGS.get(evidence.check, f"{evidence.check} {{}}").format(value)
+
+
+def _carrier(carrier: Carrier) -> str:
+    return f"{words.visible(carrier.layer)} {carrier.neuron} ({100 * carrier.difference:.2g} points)"

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pytest_backdoor.attacks import pixel
-from pytest_backdoor.confirm.activation import Carrier, Difference, carriers, measure
+from pytest_backdoor.confirm.activation import Difference, carriers, measure
+from pytest_backdoor.results import Carrier
 from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers.trigger import Trigger
 from tests.search.test_coverage import small_network

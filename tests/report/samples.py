@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_backdoor.results import Evidence, Finding, FuzzRun, Inputs, ScanResult, SeedsUsed
+from pytest_backdoor.results import Carrier, Evidence, Finding, FuzzRun, Inputs, ScanResult, SeedsUsed
 
 SEEDS = SeedsUsed(200, "/255", 0.981, 100, 100)
 EVIDENCE = (Evidence("transfer", 0.97, (0.93, 0.99)), Evidence("strip", 0.99))
+CARRIERS = (Carrier("dense", 12, 0.94), Carrier("conv2d", 3, 0.0417))
 
 
 class FakeTrigger:
@@ -37,7 +38,9 @@ def patch(channels=1):
 def finding(kind="all-to-one", target=7, source=None, mapping=None, path=None, trigger=None):
     rule = {"all-to-one": "BD301", "all-to-all": "BD302", "source-specific": "BD303"}[kind]
     success = (0.97, 0.93, 0.99)
-    return Finding(rule, "patch", kind, target, source, mapping, 8 / 784, 8, success, 1e-6, EVIDENCE, path, trigger)
+    return Finding(
+        rule, "patch", kind, target, source, mapping, 8 / 784, 8, success, 1e-6, EVIDENCE, CARRIERS, path, trigger
+    )
 
 
 SHIFT = {label: (label + 1) % 10 for label in range(10)}

@@ -45,6 +45,7 @@ BACKDOOR all-to-one, target class 7: 8 pixels (1.02 %), success 97 % (93 to 99 %
   trigger  patch, 8 pixels (1.02 %) of the image
   success  97 % (93 to 99 %) of held-out seeds, 99 % interval
   checks   99 % of triggered images stay predictable when blended with clean ones (STRIP)
+  neurons  fire more often with the trigger, by: dense 12 (94 points), conv2d 3 (4.2 points)
   saved    .backdoor/0123456789ab-0.npz
   replay   assert_trigger_inert(model, ".backdoor/0123456789ab-0.npz", seeds, target=7)
   repeat   pytest models/lenet.keras::backdoor --backdoor-scan
