@@ -252,7 +252,7 @@ def judged(
         elif search is None:
             _accuse(trail, contract, alpha, rng)
         else:
-            suspicions = search(bench)
+            suspicions = bench.run(search)
             if not trail.findings:
                 trail.suspicions += suspicions
                 _confirm(trail, contract, settings, alpha, rng)

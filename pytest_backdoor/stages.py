@@ -31,12 +31,17 @@ class Bench:
     rng: np.random.Generator
     image_gradients: int = 0
     blind: bool = True  # no arm found any trigger yet, however large
-    searched: dict[str, Inversion] = field(default_factory=dict)  # by check
+    searched: dict[str, Inversion] = field(default_factory=dict)  # by check, of the stage that ran last
 
     @classmethod
     def of(cls, contract: Contract, settings: Settings, rng: np.random.Generator) -> Bench:
         """The bench for the search half of a contract."""
         return cls(contract.subject, contract.search, settings, rng)
+
+    def run(self, stage: Stage) -> Sequence[Suspicion]:
+        """What the stage finds suspicious; the triggers of the stage before it are forgotten."""
+        self.searched.clear()
+        return stage(self)
 
     def spent(self, found: Inversion) -> Inversion:
         """The search, with its cost noted."""
@@ -55,7 +60,7 @@ class Bench:
         return _present(judge.label_map(check, found, seen), judge.one_class(check, found, self.subject.num_classes))
 
     def further(self, known: Collection[int], refuted: Collection[tuple[str, int]]) -> list[Suspicion]:
-        """The single class that each search so far makes most suspicious, but for targets that are known or refuted."""
+        """The single class that each search of the last stage makes most suspicious, but for known or refuted ones."""
         suspicions = []
         for check, found in self.searched.items():
             settled = {*known, *(target for tried, target in refuted if tried == check)}

@@ -35,9 +35,9 @@ def measure(subject: Subject, trigger: Trigger, images: np.ndarray) -> tuple[Dif
 def carriers(found: Sequence[Difference], count: int) -> tuple[Carrier, ...]:
     """At most so many neurons of all layers, the highest difference first; those without one carry nothing."""
     moved = [
-        Carrier(each.layer, neuron, round(float(difference), 4))
+        Carrier(each.layer, neuron, float(difference))
         for each in found
-        for neuron, difference in enumerate(each.neurons)
+        for neuron, difference in enumerate(each.neurons.round(4))
         if difference > 0
     ]
     return tuple(sorted(moved, key=lambda carrier: -carrier.difference)[:count])
