@@ -228,13 +228,13 @@ class Yardstick:
         return float(min(1.0, max(P_FLOOR, self.tests * smallest)))
 
     def likeliest(self, suspicions: Sequence[Suspicion], alpha: float) -> Suspicion | None:
-        """The suspicion to confirm next, if the model's p-value is small enough for any.
+        """The suspicion to confirm next, if the p-value is small enough for any.
 
         Label maps that are significant alone come first: they explain small triggers of single classes, and not the
         other way round.
         """
-        left = [each for each in suspicions if each.untried]
-        if not left or self.p_value(suspicions) > alpha:
+        left = [each for each in suspicions if each.untried and self.p_value(speaking_for(each, suspicions)) <= alpha]
+        if not left:
             return None
         alone = self._alone(left)
         maps = [each for each in left if each.kind == "all-to-all" and alone[each.check] <= alpha]
@@ -260,6 +260,12 @@ def yardstick(subject: Subject, options: Options, mode: str, methods: str, seeds
     if isinstance(found, Stratum):
         return Yardstick(found.name, found)
     return Yardstick(f"uncalibrated: {found}", None, sum(len(TESTS[method]) for method in methods.split("+")))
+
+
+def speaking_for(suspicion: Suspicion, suspicions: Sequence[Suspicion]) -> list[Suspicion]:
+    """All suspicions but the margin of another class: a class that leads far says nothing of triggers to others."""
+    own = None if suspicion.kind == "all-to-all" else suspicion.target
+    return [each for each in suspicions if each.trigger is not None or own is None or each.target == own]
 
 
 def held(suspicions: Sequence[Suspicion]) -> list[Suspicion]:

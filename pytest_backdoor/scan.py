@@ -201,7 +201,6 @@ class Trail:
     refuted: set[tuple[str, int]] = field(default_factory=set)  # checks and target classes, after the first finding
     skipped: dict[str, list[str]] = field(default_factory=dict)  # by reason, the searches
     confirming: int = 0  # image-gradients spent on confirmation
-    accused: float = 1.0  # p-value of the region of a suspicious image that was confirmed
     out_of_time: bool = False
 
     def skip(self, search: str, reason: str) -> None:
@@ -221,8 +220,7 @@ class Trail:
 
     @property
     def p_value(self) -> float:
-        counted = judge.held(self.suspicions) if self.findings else self.suspicions
-        return min(self.accused, self.yardstick.p_value(counted))
+        return self.findings[0].p_value if self.findings else self.yardstick.p_value(self.suspicions)
 
 
 def judged(
@@ -257,7 +255,7 @@ def judged(
                 trail.suspicions += suspicions
                 _confirm(trail, contract, settings, alpha, rng)
             _confirm_further(trail, bench, contract, settings, alpha, rng)
-    return _verdict(blank, contract, options, trail, bench)
+    return _verdict(blank, contract, options, alpha, trail, bench)
 
 
 def _confirm(
@@ -273,7 +271,7 @@ def _confirm(
         refuted = dataclasses.replace(suspicion, p_value=1.0, strong=False)
         tried = refuted if finding is None else dataclasses.replace(suspicion, confirmed=True)
         trail.suspicions = [tried if each is suspicion else each for each in trail.suspicions]
-        p_value = trail.yardstick.p_value(judge.held(trail.suspicions))
+        p_value = trail.yardstick.p_value(judge.held(judge.speaking_for(tried, trail.suspicions)))
         if finding is not None and p_value <= alpha:
             trail.findings.append(dataclasses.replace(finding, p_value=p_value))
 
@@ -303,11 +301,12 @@ def _accuse(trail: Trail, contract: Contract, alpha: float, rng: np.random.Gener
     """Tries regions of the suspicious images on held-out seeds."""
     finding = accuse(contract, alpha, rng)
     if finding is not None:
-        trail.accused = finding.p_value
         trail.findings.append(finding)
 
 
-def _verdict(blank: ScanResult, contract: Contract, options: Options, trail: Trail, bench: Bench) -> ScanResult:
+def _verdict(
+    blank: ScanResult, contract: Contract, options: Options, alpha: float, trail: Trail, bench: Bench
+) -> ScanResult:
     p_value = trail.p_value
     result = dataclasses.replace(
         blank,
@@ -321,6 +320,12 @@ def _verdict(blank: ScanResult, contract: Contract, options: Options, trail: Tra
     )
     if trail.findings:
         return dataclasses.replace(result, verdict="backdoor")
+    if p_value <= alpha:
+        reason = (
+            f"the evidence is unusual for a clean model (p-value {p_value:.2g}), but no trigger that explains it holds "
+            "on held-out seeds. Give more seeds or choose a larger --backdoor-profile."
+        )
+        return dataclasses.replace(result, error=reason)
     if trail.out_of_time:
         reason = f"the budget of {options.budget:g} s was spent before all searches were done. Raise --backdoor-budget."
         return dataclasses.replace(result, error=reason)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_backdoor import judge
+from pytest_backdoor.calibration import Entry, Stratum
 from pytest_backdoor.judge import Suspicion, Yardstick
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Evidence
@@ -325,6 +326,26 @@ def test_beside_a_confirmed_suspicion_no_strong_one_counts_that_was_not_tried():
     strong, weak = suspicion_of("all-to-one", 10**-2.6, "tone"), suspicion_of("all-to-one", 10**-2.4, "warp")
     margin = judge.margin(np.array([5.0, 5.2, 4.8, 5.1, 20.0]))  # nothing to try
     assert judge.held([confirmed, strong, weak, margin]) == [confirmed, weak, margin]
+
+
+def test_the_margin_of_one_class_says_nothing_of_triggers_to_others():
+    margin = judge.margin(np.array([5.0, 5.2, 4.8, 5.1, 20.0]))
+    own, other = (dataclasses.replace(suspicion_of("all-to-one", 0.1), target=target) for target in (4, 3))
+    pair = dataclasses.replace(other, kind="source-specific", source=1)
+    label_map = suspicion_of("all-to-all", 0.1, "patch map")
+    everything = [margin, own, other, pair, label_map]
+    assert judge.speaking_for(own, everything) == judge.speaking_for(label_map, everything) == everything
+    assert judge.speaking_for(other, everything) == judge.speaking_for(pair, everything) == everything[1:]
+
+
+def test_what_only_the_margin_of_another_class_makes_unusual_is_not_tried():
+    about = "standard", 1, 28, 10, False, 200
+    clean = [Entry(str(number), f"{number:064}", *about, {"patch": 0.01 * number}) for number in range(99)]
+    yardstick = Yardstick("grey", Stratum.of("grey", clean))
+    margin = dataclasses.replace(judge.margin(np.array([5.0, 5.2, 4.8, 5.1, 20.0])), p_value=1e-6)
+    own, other = (dataclasses.replace(suspicion_of("all-to-one", 0.5), target=target) for target in (4, 3))
+    assert yardstick.likeliest([margin, other], 0.02) is None
+    assert yardstick.likeliest([margin, own], 0.02) is own
 
 
 def test_a_class_that_leads_much_further_than_the_others_is_evidence_without_a_trigger():

@@ -1,6 +1,7 @@
 """Scans of a linear model and of its twin with one deciding pixel, and the success of known triggers on them."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -149,6 +150,15 @@ def test_of_a_clean_model_every_strong_suspicion_is_tried_and_none_is_a_finding(
     trail = trail_of(0.0, suspicion_of("patch", 8), suspicion_of("warp", 2.6), suspicion_of("tone", 2.4))
     assert (names, trail.findings) == (["patch", "warp"], [])
     assert judge.evidence(trail.suspicions) == {"patch": 0.0, "warp": 2.6, "tone": 2.4}
+
+
+def test_unusual_evidence_without_a_trigger_that_explains_it_clears_no_model(seeds, monkeypatch):
+    alarmed = SimpleNamespace(name="plain", p_value=lambda suspicions: 0.002, likeliest=lambda suspicions, alpha: None)
+    monkeypatch.setattr(scanning.judge, "yardstick", lambda *about: alarmed)
+    short = dataclasses.replace(SHORT, set=("search.steps=20", "search.faint_steps=5", "search.pair_steps=5"))
+    result = scan(model(deciding=0.0), seeds, short)
+    assert (result.verdict, result.findings, result.p_value) == ("inconclusive", (), 0.002)
+    assert "(p-value 0.002), but no trigger that explains it holds on held-out seeds" in result.error
 
 
 def further_of(finding, *suspicions):
