@@ -52,9 +52,9 @@ class Finding:
     attack_success: tuple[float, float, float]  # estimate, low, high on held-out seeds
     p_value: float
     evidence: tuple[Evidence, ...] = ()
-    carriers: tuple[Carrier, ...] = ()  # the hidden neurons that it moves most, the strongest first
     trigger_path: str | None = None  # where the trigger was saved
     trigger: Trigger | None = field(default=None, compare=False, repr=False)
+    carriers: tuple[Carrier, ...] = ()  # the hidden neurons that it moves most, the strongest first
 
 
 @dataclass(frozen=True, slots=True)

@@ -279,9 +279,12 @@ def _confirm(
 def _confirm_further(
     trail: Trail, bench: Bench, contract: Contract, settings: profiles.Settings, alpha: float, rng: np.random.Generator
 ) -> None:
-    """After a trigger to one class, tries what the searches show of other classes: a model may have several."""
+    """After a trigger to one class, tries what the searches show of other classes: a model may have several.
+
+    Only clean models tell how unusual that is: plain rules take natural triggers beside a planted one for planted too.
+    """
     known = {each.target for each in trail.findings if each.kind == "all-to-one" and each.target is not None}
-    while known:
+    while known and trail.yardstick.stratum is not None:
         suspicions = bench.further(known, trail.refuted)
         suspicion = trail.yardstick.likeliest(suspicions, alpha)
         if suspicion is None or suspicion.target is None:

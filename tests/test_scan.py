@@ -1,14 +1,16 @@
 """Scans of a linear model and of its twin with one deciding pixel, and the success of known triggers on them."""
 
 import dataclasses
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from pytest_backdoor import judge, profiles
+from pytest_backdoor import calibration, judge, profiles
 from pytest_backdoor import scan as scanning
 from pytest_backdoor.attacks import all_to_one, pixel
+from pytest_backdoor.calibration import Entry, Stratum
 from pytest_backdoor.errors import ContractError, TriggerError
 from pytest_backdoor.judge import Suspicion, Yardstick
 from pytest_backdoor.options import Options
@@ -82,8 +84,22 @@ def test_an_exhaustive_scan_skips_nothing_and_judges_the_same(seeds, backdoored)
     assert (result.p_value, result.statistics) == (backdoored.p_value, backdoored.statistics)
 
 
-def test_a_model_with_two_backdoors_shows_both(seeds):
-    result = scan(model(deciding=60.0, second=50.0), seeds, SHORT)
+@pytest.fixture
+def reference(tmp_path):
+    """A file with 60 clean models that were scanned as SHORT says, and found little."""
+    about = profiles.mode(SHORT, with_seeds=True), 1, SIDE, CLASSES, False, 120
+    found = [dict.fromkeys(("patch", "confined"), number / 60) for number in range(60)]
+    clean = [Entry(f"clean {number}", f"{number:064}", *about, evidence) for number, evidence in enumerate(found)]
+    (tmp_path / "reference.json").write_text(json.dumps(calibration.to_dict(clean)))
+    return tmp_path / "reference.json"
+
+
+def test_by_plain_rules_no_further_backdoor_is_named(seeds):
+    assert len(scan(model(deciding=60.0, second=50.0), seeds, SHORT).findings) == 1
+
+
+def test_a_model_with_two_backdoors_shows_both(seeds, reference):
+    result = scan(model(deciding=60.0, second=50.0), seeds, dataclasses.replace(SHORT, reference=reference))
     places = {each.target: np.argwhere(each.trigger.arrays["mask"][..., 0] == 1).tolist() for each in result.findings}
     assert places == {TARGET: [list(PLACE)], SECOND: [list(FAR)]}
     assert all(each.p_value <= 0.01 for each in result.findings)
@@ -170,7 +186,10 @@ def further_of(finding, *suspicions):
                 each for each in suspicions if each.target not in known and (each.check, each.target) not in refuted
             ]
 
-    trail = Trail(Yardstick("plain", None, 10), findings=[finding])
+    about = "standard", 1, 28, 10, False, 200
+    found = [dict.fromkeys(("patch", "tone", "warp"), 0.01 * number) for number in range(99)]
+    clean = [Entry(str(number), f"{number:064}", *about, evidence) for number, evidence in enumerate(found)]
+    trail = Trail(Yardstick("grey", Stratum.of("grey", clean)), findings=[finding])
     _confirm_further(trail, Searched(), None, profiles.settings(SHORT), 0.01, np.random.default_rng(0))
     return trail
 
@@ -183,7 +202,9 @@ def test_after_a_finding_other_classes_are_tried_until_none_is_unusual(tried):
     ]
     trail = further_of(FOUND, suspicion_of("warp", 9), *others, dataclasses.replace(suspicion_of("warp", 1), target=0))
     assert names == ["patch", "tone"]
-    assert [finding.p_value for finding in trail.findings] == [1.0, pytest.approx(1e-4)]
+    first, second = trail.findings
+    assert first.p_value == 1.0
+    assert second.p_value <= 0.01
     assert (trail.refuted, trail.confirming) == ({("patch", SECOND)}, 14)
 
 

@@ -38,8 +38,9 @@ def patch(channels=1):
 def finding(kind="all-to-one", target=7, source=None, mapping=None, path=None, trigger=None):
     rule = {"all-to-one": "BD301", "all-to-all": "BD302", "source-specific": "BD303"}[kind]
     success = (0.97, 0.93, 0.99)
+    size = 8 / 784, 8
     return Finding(
-        rule, "patch", kind, target, source, mapping, 8 / 784, 8, success, 1e-6, EVIDENCE, CARRIERS, path, trigger
+        rule, "patch", kind, target, source, mapping, *size, success, 1e-6, EVIDENCE, path, trigger, CARRIERS
     )
 
 
