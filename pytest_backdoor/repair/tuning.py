@@ -58,11 +58,10 @@ def tuned(
     is 0. Batch norms keep their moving statistics and nothing is dropped out: the copy is trained as it is used. Raises
     OutOfScopeError for a model that Keras cannot copy.
     """
-    versions = np.stack([trigger.apply(seeds.images) for trigger in triggers] or [seeds.images])
-    enough, best = _right(subject, seeds, [seeds.images]) - LOST, (-1.0, model)
+    enough, best = _right(subject, seeds, ()) - LOST, (-1.0, model)
     for rate in settings.rates:
-        made = _trained(model, subject, seeds, versions, kept, settings, rate, rng)
-        best = max(best, (_right(seen_alike(made, subject), seeds, [seeds.images, *versions]), made), key=_score)
+        made = _trained(model, subject, seeds, triggers, kept, settings, rate, rng)
+        best = max(best, (_right(seen_alike(made, subject), seeds, triggers), made), key=_score)
         if best[0] >= enough:
             break
     return best[1]
@@ -85,7 +84,7 @@ def _trained(
     model: keras.Model,
     subject: Subject,
     seeds: Sample,
-    versions: np.ndarray,
+    triggers: Sequence[Trigger],
     kept: Masks,
     settings: Settings,
     rate: float,
@@ -97,49 +96,48 @@ def _trained(
     run = compiled(_step(copied, form.shaped, subject, kept, settings, rate))
     state = begin(copied)
     for _ in range(settings.steps):
-        clean = batch(seeds, seeds.images[None], subject.num_classes, settings, rng)
-        state = run(state, clean, batch(seeds, versions, subject.num_classes, settings, rng))
+        clean = batch(seeds, (), subject.num_classes, settings, rng)
+        state = run(state, clean, batch(seeds, triggers, subject.num_classes, settings, rng))
     for variable, value in zip(copied.trainable_variables, state.params, strict=True):
         variable.assign(value)
     return rebuilt(model, copied.get_weights())
 
 
-def _right(subject: Subject, seeds: Sample, versions: Sequence[np.ndarray]) -> float:
-    """Share of the seeds that are classified right, in the version where it is the least."""
-    return min(float(np.mean(subject.classes(images) == seeds.labels)) for images in versions)
+def _right(subject: Subject, seeds: Sample, triggers: Sequence[Trigger]) -> float:
+    """Share of the seeds that are classified right, clean or under the trigger where it is the least."""
+    clean = np.mean(subject.classes(seeds.images) == seeds.labels)
+    under = (np.mean(subject.classes(trigger.apply(seeds.images)) == seeds.labels) for trigger in triggers)
+    return float(min([clean, *under]))
 
 
 def _score(tried: tuple[float, keras.Model]) -> float:
     return tried[0]
 
 
-def batch(seeds: Sample, versions: np.ndarray, classes: int, settings: Settings, rng: np.random.Generator) -> Batch:
-    """Seeds drawn at random, each in one of the versions, half of them mixed with another one, all shifted alike.
-
-    The versions are ``(versions, n, height, width, channels)``.
-    """
-    which = rng.integers(len(versions), size=settings.batch)
+def batch(
+    seeds: Sample, triggers: Sequence[Trigger], classes: int, settings: Settings, rng: np.random.Generator
+) -> Batch:
+    """Seeds drawn at random, half of them mixed with another one, each under one of the triggers, all shifted alike."""
     first, second = rng.integers(len(seeds), size=(2, settings.batch))
     share = np.where(rng.random(settings.batch) < MIXED, rng.uniform(0.5, 1.0, settings.batch), 1.0).astype("float32")
-    reach = settings.reach
-    down, right = rng.integers(0, 2 * reach + 1, 2)
     classed = np.eye(classes, dtype="float32")[seeds.labels]
 
-    def mixed(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        weight = share.reshape(-1, *[1] * (one.ndim - 1))
-        return np.asarray(weight * one + (1 - weight) * other)
+    def mixed(of: np.ndarray) -> np.ndarray:
+        weight = share.reshape(-1, *[1] * (of.ndim - 1))
+        return np.asarray(weight * of[first] + (1 - weight) * of[second])
+
+    clean = mixed(seeds.images)
+    shown, which = clean.copy(), rng.integers(max(len(triggers), 1), size=settings.batch)
+    for place, trigger in enumerate(triggers):  # those that are drawn, each at once: stamped seeds fill no memory
+        shown[which == place] = trigger.apply(clean[which == place])
+    reach, (height, width) = settings.reach, clean.shape[1:3]
+    down, right = rng.integers(0, 2 * reach + 1, 2)
 
     def shifted(images: np.ndarray) -> np.ndarray:
-        height, width = images.shape[1:3]
         padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
         return padded[:, down : down + height, right : right + width]
 
-    clean = mixed(seeds.images[first], seeds.images[second])
-    return Batch(
-        shifted(mixed(versions[which, first], versions[which, second])),
-        shifted(clean),
-        mixed(classed[first], classed[second]),
-    )
+    return Batch(shifted(shown), shifted(clean), mixed(classed))
 
 
 def _step(

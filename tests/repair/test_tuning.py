@@ -83,12 +83,25 @@ def test_a_softmax_is_there_again_after_the_training():
     assert made.predict(np.ones((2, *SHAPE))).sum(1) == pytest.approx([1, 1])
 
 
-def test_a_batch_shows_versions_and_keeps_the_clean_images_and_the_classes_beside_them():
+def test_a_batch_shows_triggers_and_keeps_the_clean_images_and_the_classes_beside_them():
     seeds = bright_pixels()[1]
-    drawn = batch(seeds, TRIGGER.apply(seeds.images)[None], 3, Settings(batch=40, reach=0), rng())
+    drawn = batch(seeds, [TRIGGER], 3, Settings(batch=40, reach=0), rng())
     assert drawn.shown[:, 5, 5] == pytest.approx(1.0)
     changed = drawn.shown != drawn.clean
     assert changed.sum() == 40
     assert drawn.labels.sum(1) == pytest.approx(np.ones(40))
     assert drawn.clean[:, 0, :3, 0] == pytest.approx(0.5 * drawn.labels)  # the class is the share of its bright pixel
     assert 10 < (drawn.labels.max(1) < 1).sum() < 30  # those mixed with another class
+
+
+def test_each_image_of_a_batch_has_one_of_the_triggers():
+    other = pixel(SHAPE, 6, 2)
+    drawn = batch(bright_pixels()[1], [TRIGGER, other], 3, Settings(batch=40, reach=0), rng())
+    first, second = drawn.shown[:, 5, 5, 0] == 1, drawn.shown[:, 6, 2, 0] == 1
+    assert (first != second).all()
+    assert 10 < first.sum() < 30
+
+
+def test_a_batch_without_triggers_shows_clean_images():
+    drawn = batch(bright_pixels()[1], [], 3, Settings(batch=40), rng())
+    assert np.array_equal(drawn.shown, drawn.clean)
