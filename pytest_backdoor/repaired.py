@@ -36,8 +36,12 @@ from pytest_backdoor.unseeded import GIVE_SEEDS
 
 FILTER = "input-filter"
 FAMILIES = ("patch", "additive", "low-frequency", "tone", "warp", "generator")  # that a rule is searched for in
-TUNING = tuning.Settings(steps=300, rates=(0.03, 0.01))  # of unlearning
-ROUNDS = 3  # of searching and tuning, at most
+TUNINGS = (  # of unlearning, the first that keeps the accuracy on its own seeds
+    tuning.Settings(steps=100, rates=(0.1,)),
+    tuning.Settings(steps=300, rates=(0.03, 0.01)),
+)
+TURNS = 3  # of searching and tuning, at most
+WORKING = 0.5  # success on the seeds from which what is found in a tuned copy calls for another turn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,25 +88,38 @@ def _unlearning(
 
     A finding is the first trigger that was seen, cut down to what it needs, and the planted one still works when it is
     unlearned (Zeng et al., ICLR 2022, take turns for it). Each tuning starts from the model itself. The last is the
-    third, or one after which no search finds a trigger that works, or before one that costs accuracy on its own seeds.
+    third, or one after which no search finds a trigger that works on most seeds, or before one that costs accuracy.
     """
     starts = [*known, *_alike(ward, known, settings, rng)]
     triggers = [each.trigger for each in starts]
-    made, subject, rounds = ward.model, ward.subject, 0
-    enough = _right(ward.subject, ward.tuning) - tuning.LOST * len(ward.tuning)
-    while rounds < ROUNDS:
+    made, subject, turns = ward.model, ward.subject, 0
+    while turns < TURNS:
         around = [more for each in starts for more in _around(ward, each, subject, settings, rng)]
-        if rounds and all(_works_on(ward.tuning, each, subject) <= judge.SUCCESS_LEFT for each in around):
+        if turns and not any(_works_on(ward.tuning, each, subject) >= WORKING for each in around):
             break
         together = [*triggers, *(each.trigger for each in around)]
-        tuned = unlearning.unlearned(ward.model, ward.subject, ward.tuning, together, TUNING, rng)
-        after = seen_alike(tuned, ward.subject)
-        if rounds and _right(after, ward.tuning) < enough:
+        tuned, kept = _tuned(ward, together, rng)
+        if turns and not kept:
             break
-        triggers, made, subject, rounds = together, tuned, after, rounds + 1
+        # The families are searched once: they always find something, and to unlearn it again costs accuracy.
+        starts, triggers, made, subject, turns = [*known], together, tuned, seen_alike(tuned, ward.subject), turns + 1
     alike = len(triggers) - len(known)
     with_them = f"{len(known)} trigger{'' if len(known) == 1 else 's'}{f' and {alike} alike' if alike else ''}"
-    return made, f"tuned {'once' if rounds == 1 else f'{rounds} times'} with {with_them}"
+    return made, f"tuned {'once' if turns == 1 else f'{turns} times'} with {with_them}"
+
+
+def _tuned(ward: Ward, triggers: Sequence[Trigger], rng: np.random.Generator) -> tuple[keras.Model, bool]:
+    """A copy without the triggers, and whether it keeps the accuracy on the seeds that it was tuned on.
+
+    A longer and slower tuning keeps more accuracy and more of a trigger that was not found exactly, so the short one is
+    first. The held-out half chooses nothing: of several tunings it would flatter the best.
+    """
+    enough, made, kept = _right(ward.subject, ward.tuning) - tuning.LOST * len(ward.tuning), ward.model, False
+    for chosen in TUNINGS:
+        made = unlearning.unlearned(ward.model, ward.subject, ward.tuning, triggers, chosen, rng)
+        if kept := _right(seen_alike(made, ward.subject), ward.tuning) >= enough:
+            break
+    return made, kept
 
 
 def _works_on(seeds: Sample, known: Known, subject: Subject) -> float:

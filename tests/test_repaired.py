@@ -26,9 +26,7 @@ def zeroed(monkeypatch):
     """A method that leaves nothing of the model."""
 
     def method(ward, known, settings, rng):
-        made = keras.models.clone_model(ward.model)
-        made.set_weights([0 * weight for weight in made.get_weights()])
-        return made, "all gone"
+        return emptied(ward.model), "all gone"
 
     monkeypatch.setitem(repaired.METHODS, "zeroed", method)
 
@@ -107,7 +105,7 @@ def test_triggers_of_families_in_which_the_rule_stands_out_more_are_unlearned_to
     given = []
     monkeypatch.setattr(repaired, "INVERSION", {"patch": lambda bench: suspicions, "tone": lambda bench: []})
     monkeypatch.setattr(repaired, "FAMILIES", ("patch", "tone"))
-    monkeypatch.setattr(repaired, "ROUNDS", 1)
+    monkeypatch.setattr(repaired, "TURNS", 1)
     monkeypatch.setattr(repaired, "harder", lambda arm, found, *more: ([found] * 3, 0))
     monkeypatch.setattr(
         repaired.unlearning, "unlearned", lambda model, subject, seeds, triggers, *more: given.extend(triggers) or model
@@ -149,6 +147,13 @@ def bad(examples):
     return keras_file.load(examples / f"{NAME}.keras")
 
 
+def emptied(model):
+    """A copy that takes every image for class 0."""
+    made = keras.models.clone_model(model)
+    made.set_weights([0 * weight for weight in model.get_weights()])
+    return made
+
+
 def test_triggers_are_searched_for_again_in_what_the_tuning_made_while_they_work(unlearning, examples, bad):
     clean = keras_file.load(examples / "mnist_clean.keras")
     assert unlearning(clean) == ("tuned once with 1 trigger and 1 alike", [True], [2])
@@ -162,12 +167,16 @@ def test_three_tunings_are_enough(unlearning, bad):
     assert unlearning(*others) == ("tuned 3 times with 1 trigger and 3 alike", [False, False, True], [2, 3, 4])
 
 
-def test_a_tuning_that_costs_accuracy_gives_way_to_the_one_before(unlearning, bad):
-    assert unlearning(bad, keras.models.clone_model(bad)) == (
-        "tuned once with 1 trigger and 1 alike",
-        [True, False],
-        [2, 3],
-    )
+def test_a_tuning_that_costs_accuracy_gives_way_to_a_slower_one(unlearning, examples, bad):
+    clean = keras_file.load(examples / "mnist_clean.keras")
+    assert unlearning(emptied(bad), clean) == ("tuned once with 1 trigger and 1 alike", [False, True], [2, 2])
+
+
+def test_where_both_cost_accuracy_the_turn_before_counts_and_of_the_first_the_slower(unlearning, bad):
+    first, second = emptied(bad), emptied(bad)
+    done = "tuned once with 1 trigger and 1 alike"
+    assert unlearning(bad, first, second) == (done, [True, False, False], [2, 3, 3])
+    assert unlearning(first, second) == (done, [False, True], [2, 2])
 
 
 def test_the_same_seed_gives_the_same_repair(both):
