@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from pytest_backdoor import judge, profiles, repaired, rules
+from pytest_backdoor import judge, profiles, repaired
 from pytest_backdoor.errors import OptionError, OutOfScopeError
 from pytest_backdoor.judge import Suspicion
-from pytest_backdoor.loading import keras_file, safety
+from pytest_backdoor.loading import safety
 from pytest_backdoor.options import Options
 from pytest_backdoor.repaired import prepare, repair_model
 from pytest_backdoor.results import Finding, ScanResult
@@ -26,7 +26,9 @@ def zeroed(monkeypatch):
     """A method that leaves nothing of the model."""
 
     def method(ward, known, settings, rng):
-        return emptied(ward.model), "all gone"
+        made = keras.models.clone_model(ward.model)
+        made.set_weights([0 * weight for weight in made.get_weights()])
+        return made, "all gone"
 
     monkeypatch.setitem(repaired.METHODS, "zeroed", method)
 
@@ -52,7 +54,7 @@ def test_the_method_that_leaves_the_trigger_least_is_chosen_and_keeps_the_accura
     assert lipschitz.done == "0 channels silenced"
     assert unlearning.success[0][0] <= 0.05
     assert repair.accuracy[0] - unlearning.accuracy[0] <= 0.02
-    assert "with 1 trigger and" in unlearning.done
+    assert unlearning.done == "tuned for 100 steps with 1 trigger and 3 alike"
     assert made.output_shape == (None, 10)
 
 
@@ -105,7 +107,6 @@ def test_triggers_of_families_in_which_the_rule_stands_out_more_are_unlearned_to
     given = []
     monkeypatch.setattr(repaired, "INVERSION", {"patch": lambda bench: suspicions, "tone": lambda bench: []})
     monkeypatch.setattr(repaired, "FAMILIES", ("patch", "tone"))
-    monkeypatch.setattr(repaired, "TURNS", 1)
     monkeypatch.setattr(repaired, "harder", lambda arm, found, *more: ([found] * 3, 0))
     monkeypatch.setattr(
         repaired.unlearning, "unlearned", lambda model, subject, seeds, triggers, *more: given.extend(triggers) or model
@@ -113,70 +114,66 @@ def test_triggers_of_families_in_which_the_rule_stands_out_more_are_unlearned_to
     ward = prepare(examples / f"{NAME}.keras", None, Options(), NAME, "")
     known, settings = repaired.Known(planted, mapping), profiles.settings(Options())
     repaired.METHODS["unlearning"](ward, [known], settings, np.random.default_rng(0))
-    around = 0 if len(mapping) == 1 else 3  # of each
-    starts = ["patch", *families]
-    assert [trigger.family for trigger in given] == [*starts, *(each for each in starts for _ in range(around))]
+    around = ["patch"] * (1 if len(mapping) == 1 else 4)  # the known one, and what lies around it
+    assert [trigger.family for trigger in given] == [*around, *(family for family in families for _ in range(4))]
 
 
-@pytest.fixture
-def unlearning(examples, planted, monkeypatch):
-    """What unlearning says, which of the models that its tunings give it keeps, and with how many triggers each was."""
+def test_unlearning_takes_more_steps_where_few_cost_accuracy(examples, planted, monkeypatch):
+    steps = []
 
-    def run(*tuned):
-        given, left = [], iter(tuned)
+    def unlearned(model, subject, seeds, triggers, settings, rng):
+        steps.append(settings.steps)
+        made = keras.models.clone_model(model)
+        made.set_weights([(len(steps) > 1) * weight for weight in model.get_weights()])  # nothing is left at first
+        return made
 
-        def unlearned(model, subject, seeds, triggers, *more):
-            given.append(len(triggers))
-            return next(left)
-
-        monkeypatch.setattr(repaired.unlearning, "unlearned", unlearned)
-        monkeypatch.setattr(repaired, "FAMILIES", ())
-        monkeypatch.setattr(repaired, "harder", lambda arm, found, *more: ([found], 0))
-        ward = prepare(examples / f"{NAME}.keras", None, Options(), NAME, "")
-        known = repaired.Known(planted, rules.label_map(7, 10))
-        made, done = repaired.METHODS["unlearning"](
-            ward, [known], profiles.settings(Options()), np.random.default_rng(0)
-        )
-        return done, [made is each for each in tuned], given
-
-    return run
+    monkeypatch.setattr(repaired.unlearning, "unlearned", unlearned)
+    monkeypatch.setattr(repaired, "FAMILIES", ())
+    options = Options(set=(("search.strong_steps", "2"),))
+    repair, _ = repair_model(examples / f"{NAME}.keras", None, options, ("unlearning",), known=[(planted, 7)])
+    assert steps == [100, 300]
+    assert repair.attempts[0].accuracy == repair.accuracy
+    assert repair.attempts[0].done.startswith("tuned for 300 steps")
 
 
-@pytest.fixture
-def bad(examples):
-    return keras_file.load(examples / f"{NAME}.keras")
+def test_of_tunings_that_all_cost_too_much_the_one_that_keeps_most_counts(examples, planted, monkeypatch):
+    made, lost = [], iter([0.5, 0.1, 0.3])
+
+    def unlearned(model, subject, seeds, triggers, settings, rng):
+        made.append(keras.models.clone_model(model))
+        return made[-1]
+
+    monkeypatch.setattr(repaired.unlearning, "unlearned", unlearned)
+    monkeypatch.setattr(repaired, "_lost", lambda ward, model: next(lost))
+    options = Options(set=(("search.strong_steps", "2"),))
+    ward = prepare(examples / f"{NAME}.keras", None, options, NAME, "")
+    settings, rng = profiles.settings(options), np.random.default_rng(0)
+    chosen, done = repaired.METHODS["unlearning"](ward, [repaired.Known(planted, {1: 7})], settings, rng)
+    assert [chosen is each for each in made] == [False, True, False]
+    assert done == "tuned for 300 steps with 1 trigger"
 
 
-def emptied(model):
-    """A copy that takes every image for class 0."""
-    made = keras.models.clone_model(model)
-    made.set_weights([0 * weight for weight in model.get_weights()])
-    return made
+@pytest.mark.parametrize("worse", ["tuning", "held_out"])
+def test_what_a_tuning_costs_is_counted_in_the_half_where_it_is_more(examples, planted, monkeypatch, worse):
+    """A copy that is right on one half only is no better than one that is wrong on both."""
+    ward = prepare(examples / f"{NAME}.keras", None, Options(), NAME, "")
+    steps, bad = [], getattr(ward, worse)
+    right = repaired._right
 
+    def unlearned(model, subject, seeds, triggers, settings, rng):
+        steps.append(settings.steps)
+        made = keras.models.clone_model(model)
+        made.set_weights(model.get_weights())
+        return made
 
-def test_triggers_are_searched_for_again_in_what_the_tuning_made_while_they_work(unlearning, examples, bad):
-    clean = keras_file.load(examples / "mnist_clean.keras")
-    assert unlearning(clean) == ("tuned once with 1 trigger and 1 alike", [True], [2])
-    assert unlearning(bad, clean) == ("tuned 2 times with 1 trigger and 2 alike", [False, True], [2, 3])
+    def counted(subject, seeds):
+        return 0 if len(steps) == 1 and subject is not ward.subject and seeds is bad else right(subject, seeds)
 
-
-def test_three_tunings_are_enough(unlearning, bad):
-    others = [bad, keras.models.clone_model(bad), keras.models.clone_model(bad)]
-    for each in others:
-        each.set_weights(bad.get_weights())
-    assert unlearning(*others) == ("tuned 3 times with 1 trigger and 3 alike", [False, False, True], [2, 3, 4])
-
-
-def test_a_tuning_that_costs_accuracy_gives_way_to_a_slower_one(unlearning, examples, bad):
-    clean = keras_file.load(examples / "mnist_clean.keras")
-    assert unlearning(emptied(bad), clean) == ("tuned once with 1 trigger and 1 alike", [False, True], [2, 2])
-
-
-def test_where_both_cost_accuracy_the_turn_before_counts_and_of_the_first_the_slower(unlearning, bad):
-    first, second = emptied(bad), emptied(bad)
-    done = "tuned once with 1 trigger and 1 alike"
-    assert unlearning(bad, first, second) == (done, [True, False, False], [2, 3, 3])
-    assert unlearning(first, second) == (done, [False, True], [2, 2])
+    monkeypatch.setattr(repaired.unlearning, "unlearned", unlearned)
+    monkeypatch.setattr(repaired, "_right", counted)
+    settings, rng = profiles.settings(Options()), np.random.default_rng(0)
+    repaired.METHODS["unlearning"](ward, [repaired.Known(planted, {1: 7})], settings, rng)
+    assert steps == [100, 300]
 
 
 def test_the_same_seed_gives_the_same_repair(both):
