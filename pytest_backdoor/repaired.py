@@ -22,7 +22,7 @@ from pytest_backdoor.loading import keras_file
 from pytest_backdoor.options import Options
 from pytest_backdoor.profiles import Settings
 from pytest_backdoor.repair import fine_pruning, input_filter, lipschitz, tuning, unlearning
-from pytest_backdoor.repair.tuning import seen_alike
+from pytest_backdoor.repair.tuning import right, seen_alike
 from pytest_backdoor.results import Attempt, Evidence, Finding, Repair, ScanResult, Share
 from pytest_backdoor.rules import Rule
 from pytest_backdoor.scan import generator, scan, sha256_of
@@ -107,7 +107,7 @@ def _lost(ward: Ward, model: keras.Model) -> float:
     """Accuracy that the model has lost, 0 to 1, in the half of the seeds where it is more."""
     subject = seen_alike(model, ward.subject)
     halves = (ward.tuning, ward.held_out)
-    return max((_right(ward.subject, half) - _right(subject, half)) / len(half) for half in halves)
+    return max((right(ward.subject, half) - right(subject, half)) / len(half) for half in halves)
 
 
 def _around(ward: Ward, known: Known, settings: Settings, rng: np.random.Generator) -> Sequence[Trigger]:
@@ -216,14 +216,9 @@ def prepare(model: Any, seeds: Any, options: Options, name: str, digest: str) ->
 def measured(ward: Ward, model: keras.Model, triggers: Sequence[Known]) -> tuple[Share, tuple[Share, ...]]:
     """Accuracy of the model on the held-out seeds, and success of each trigger on them."""
     subject = seen_alike(model, ward.subject)
-    accuracy = share("accuracy", _right(subject, ward.held_out), len(ward.held_out))
+    accuracy = share("accuracy", right(subject, ward.held_out), len(ward.held_out))
     obeyed = (success(subject, each.trigger, ward.held_out, each.mapping) for each in triggers)
     return _share(accuracy), tuple(map(_share, obeyed))
-
-
-def _right(subject: Subject, seeds: Sample) -> int:
-    """How many of the seeds the subject classifies right."""
-    return int(np.sum(subject.classes(seeds.images) == seeds.labels))
 
 
 def _tried(

@@ -158,7 +158,7 @@ def test_what_a_tuning_costs_is_counted_in_the_half_where_it_is_more(examples, p
     """A copy that is right on one half only is no better than one that is wrong on both."""
     ward = prepare(examples / f"{NAME}.keras", None, Options(), NAME, "")
     steps, bad = [], getattr(ward, worse)
-    right = repaired._right
+    right = repaired.right
 
     def unlearned(model, subject, seeds, triggers, settings, rng):
         steps.append(settings.steps)
@@ -170,7 +170,7 @@ def test_what_a_tuning_costs_is_counted_in_the_half_where_it_is_more(examples, p
         return 0 if len(steps) == 1 and subject is not ward.subject and seeds is bad else right(subject, seeds)
 
     monkeypatch.setattr(repaired.unlearning, "unlearned", unlearned)
-    monkeypatch.setattr(repaired, "_right", counted)
+    monkeypatch.setattr(repaired, "right", counted)
     settings, rng = profiles.settings(Options()), np.random.default_rng(0)
     repaired.METHODS["unlearning"](ward, [repaired.Known(planted, {1: 7})], settings, rng)
     assert steps == [100, 300]

@@ -11,7 +11,7 @@ from pytest_backdoor.contract import Sample
 from pytest_backdoor.errors import OutOfScopeError
 from pytest_backdoor.repair import tuning
 from pytest_backdoor.repair.channels import Convolution, activity, convolutions, masks
-from pytest_backdoor.repair.tuning import rebuilt, seen_alike
+from pytest_backdoor.repair.tuning import rebuilt, right, seen_alike
 from pytest_backdoor.subject import Subject
 
 # Of few seeds labels cost more accuracy than they teach; of many a long tuning at a high rate pays (docs/pruning.md).
@@ -43,14 +43,14 @@ def pruned(model: keras.Model, subject: Subject, seeds: Sample, settings: Settin
     convolution = last(model)
     order = np.argsort(activity(subject, convolution, seeds.images), kind="stable")
     trial = rebuilt(model, model.get_weights())
-    seen, least = seen_alike(trial, subject), _accuracy(subject, seeds) - settings.points
+    seen, least = seen_alike(trial, subject), right(subject, seeds) / len(seeds) - settings.points
     kept = 0
     # One after another: how many can go is known only when one was too many.
     for count in range(1, len(order)):
         if count % -(-len(order) // LOOKS):
             continue
         trial.set_weights(silenced_weights(model, convolution, order[:count]))
-        if _accuracy(seen, seeds) < least:
+        if right(seen, seeds) / len(seeds) < least:
             break
         kept = count
     return order[:kept]
@@ -78,7 +78,3 @@ def silenced_weights(model: keras.Model, convolution: Convolution, channels: np.
     """The model's weights with these channels at zero."""
     kept = masks(model, [(convolution, channels)])
     return [weight * mask for weight, mask in zip(model.get_weights(), kept, strict=True)]
-
-
-def _accuracy(subject: Subject, seeds: Sample) -> float:
-    return float(np.mean(subject.classes(seeds.images) == seeds.labels))

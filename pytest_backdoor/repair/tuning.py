@@ -58,10 +58,10 @@ def tuned(
     is 0. Batch norms keep their moving statistics and nothing is dropped out: the copy is trained as it is used. Raises
     OutOfScopeError for a model that Keras cannot copy.
     """
-    enough, best = _right(subject, seeds, ()) - LOST, (-1.0, model)
+    enough, best = _least(subject, seeds, ()) - LOST, (-1.0, model)
     for rate in settings.rates:
         made = _trained(model, subject, seeds, triggers, kept, settings, rate, rng)
-        best = max(best, (_right(seen_alike(made, subject), seeds, triggers), made), key=_score)
+        best = max(best, (_least(seen_alike(made, subject), seeds, triggers), made), key=_score)
         if best[0] >= enough:
             break
     return best[1]
@@ -78,6 +78,11 @@ def seen_alike(model: keras.Model, subject: Subject) -> Subject:
     """The model in the scaling of the subject, which it is a repaired copy of."""
     form = classifier(model, subject.name, subject.memory)
     return form.subject(subject.scaling, subject.image_shape)
+
+
+def right(subject: Subject, seeds: Sample) -> int:
+    """How many of the seeds the subject classifies right."""
+    return int(np.sum(subject.classes(seeds.images) == seeds.labels))
 
 
 def _trained(
@@ -103,11 +108,10 @@ def _trained(
     return rebuilt(model, copied.get_weights())
 
 
-def _right(subject: Subject, seeds: Sample, triggers: Sequence[Trigger]) -> float:
+def _least(subject: Subject, seeds: Sample, triggers: Sequence[Trigger]) -> float:
     """Share of the seeds that are classified right, clean or under the trigger where it is the least."""
-    clean = np.mean(subject.classes(seeds.images) == seeds.labels)
-    under = (np.mean(subject.classes(trigger.apply(seeds.images)) == seeds.labels) for trigger in triggers)
-    return float(min([clean, *under]))
+    under = (Sample(trigger.apply(seeds.images), seeds.labels) for trigger in triggers)
+    return min([right(subject, seeds), *(right(subject, version) for version in under)]) / len(seeds)
 
 
 def _score(tried: tuple[float, keras.Model]) -> float:
