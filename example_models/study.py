@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,11 @@ from pytest_backdoor.subject import classifier
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 STRESS = (50, 100, 500)  # seeds, of clean models that were trained in unusual ways
+WAYS = {  # how models were scanned, by the file of its lines
+    "standard": "profile standard",
+    "quick": "profile quick",
+    "without-seeds": "profile standard, without seeds",
+}
 MIN_ACCURACY = 0.3  # small networks classify CIFAR-10 no better
 Row = dict[str, Any]
 
@@ -90,6 +97,13 @@ def with_seeds(count: int) -> Callable[[Path, Row], Row]:
     return look
 
 
+def without_seeds(model: Path, truth: Row) -> Row:
+    """The scan of a copy that no seeds lie beside."""
+    with tempfile.TemporaryDirectory() as folder:
+        alone = shutil.copy(model, folder)
+        return to_dict(scan(alone, options=Options(min_accuracy=MIN_ACCURACY), name=model.stem))
+
+
 def peers(model: Path, truth: Row) -> Row:
     """What published rules say, from a search for patches of the same length."""
     rng = generator(0, model.stem)
@@ -116,12 +130,12 @@ def counted(found: list[Row], clean: list[Row]) -> list[Row]:
 def report(results: Path) -> str:
     """All that was measured, as Markdown."""
     clean = rows(results / "clean.jsonl")
-    profiles = {name: counted(rows(results / f"{name}.jsonl"), clean) for name in ("standard", "quick")}
-    standard = profiles["standard"]
+    ways = {name: counted(rows(results / f"{file}.jsonl"), clean) for file, name in WAYS.items()}
+    standard = ways[WAYS["standard"]]
     looked = counted(rows(results / "peers.jsonl"), clean)
     head = ["", "false alarms", "found", "found and right", "AUROC", "time: median, 95 %"]
     lines = [tables.line(head), tables.line(["---"] * len(head))]
-    lines += [tables.line(tables.overall(each, f"profile {name}")) for name, each in profiles.items() if each]
+    lines += [tables.line(tables.overall(each, name)) for name, each in ways.items() if each]
     lines += [tables.line(tables.peers(looked, *rule)) for rule in PEERS if looked]
     backdoored = [row for row in standard if row["attack"]]
     lines += ["", "Found, by attack:", "", *tables.grid(backdoored, tables.attack_of, tables.flagged)]
@@ -156,6 +170,7 @@ def main() -> None:
         measure(options.root / each, "", results / "clean.jsonl", lambda model, truth: {}, is_clean)
     for name in ("standard", "quick"):
         measure(folder, options.only, results / f"{name}.jsonl", scanned(name))
+    measure(folder, options.only, results / "without-seeds.jsonl", without_seeds)
     measure(folder, options.only, results / "peers.jsonl", peers)
     for count in STRESS:
         measure(folder, options.only, results / f"seeds-{count}.jsonl", with_seeds(count), unusual)
