@@ -36,6 +36,7 @@ from pytest_backdoor.unseeded import GIVE_SEEDS
 
 FILTER = "input-filter"
 FAMILIES = ("patch", "additive", "low-frequency", "tone", "warp", "generator")  # that a rule is searched for in
+MAX_LOSS = 0.02
 TUNINGS = (  # of unlearning, the first that keeps the accuracy on both halves of the seeds
     tuning.Settings(steps=100),
     tuning.Settings(steps=300),
@@ -52,6 +53,7 @@ class Ward:
     tuning: Sample
     held_out: Sample
     sha256: str
+    max_loss: float = MAX_LOSS  # held-out accuracy that a repair may cost, 0 to 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +99,7 @@ def _unlearning(
         tuned = unlearning.unlearned(ward.model, ward.subject, ward.tuning, [*triggers, *around], chosen, rng)
         if (lost := _lost(ward, tuned)) < least:
             least, made, steps = lost, tuned, chosen.steps
-        if least <= tuning.LOST:
+        if least <= ward.max_loss:
             break
     beside = f" and {len(around)} alike" if around else ""
     return made, f"tuned for {steps} steps with {len(triggers)} trigger{'' if len(triggers) == 1 else 's'}{beside}"
@@ -174,7 +176,7 @@ def repair_model(
     seeds: Any = None,
     options: Options | None = None,
     methods: Sequence[str] = REPAIRS,
-    max_loss: float = 0.02,
+    max_loss: float = MAX_LOSS,
     known: Sequence[tuple[Trigger, Rule]] = (),
     name: str | None = None,
 ) -> tuple[Repair, keras.Model | None]:
@@ -190,9 +192,9 @@ def repair_model(
     begun = time.perf_counter()
     repair, made = Repair(shown, sha256_of(model)), None
     try:
-        ward = prepare(model, seeds, options, shown, repair.sha256)
+        ward = dataclasses.replace(prepare(model, seeds, options, shown, repair.sha256), max_loss=max_loss)
         triggers = [_given(ward, *each) for each in known] or found(model, ward, seeds, options, shown)
-        repair, made = _tried(repair, ward, triggers, methods, max_loss, options)
+        repair, made = _tried(repair, ward, triggers, methods, options)
     except OptionError:
         raise
     except BackdoorError as reason:
@@ -222,7 +224,7 @@ def measured(ward: Ward, model: keras.Model, triggers: Sequence[Known]) -> tuple
 
 
 def _tried(
-    repair: Repair, ward: Ward, triggers: Sequence[Known], methods: Sequence[str], max_loss: float, options: Options
+    repair: Repair, ward: Ward, triggers: Sequence[Known], methods: Sequence[str], options: Options
 ) -> tuple[Repair, keras.Model | None]:
     """What each method comes to, and the model of the best."""
     accuracy, before = measured(ward, ward.model, triggers)
@@ -235,9 +237,9 @@ def _tried(
         success=before,
         attempts=tuple(attempt for attempt, _ in tries),
     )
-    good = [(each, made) for each, made in tries if is_good(each, accuracy, max_loss)]
+    good = [(each, made) for each, made in tries if is_good(each, accuracy, ward.max_loss)]
     if not good:
-        return dataclasses.replace(repair, error=_refusal(max_loss)), None
+        return dataclasses.replace(repair, error=_refusal(ward.max_loss)), None
     chosen, made = min(good, key=lambda each: worst(each[0]))
     return dataclasses.replace(repair, chosen=chosen.method), made
 

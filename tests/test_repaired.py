@@ -153,6 +153,16 @@ def test_of_tunings_that_all_cost_too_much_the_one_that_keeps_most_counts(exampl
     assert done == "tuned for 300 steps with 1 trigger"
 
 
+@pytest.mark.parametrize(("max_loss", "tried"), [(0.02, 3), (0.2, 2), (0.6, 1)])
+def test_unlearning_is_content_with_what_the_repair_may_cost(examples, planted, monkeypatch, max_loss, tried):
+    losses = [0.5, 0.1, 0.02]
+    left = iter(losses)
+    monkeypatch.setattr(repaired.unlearning, "unlearned", lambda model, *more: model)
+    monkeypatch.setattr(repaired, "_lost", lambda ward, model: next(left))
+    repair_model(examples / f"{NAME}.keras", methods=("unlearning",), max_loss=max_loss, known=[(planted, {1: 7})])
+    assert list(left) == losses[tried:]
+
+
 @pytest.mark.parametrize("worse", ["tuning", "held_out"])
 def test_what_a_tuning_costs_is_counted_in_the_half_where_it_is_more(examples, planted, monkeypatch, worse):
     """A copy that is right on one half only is no better than one that is wrong on both."""
