@@ -159,7 +159,7 @@ def calibrate(paths: Sequence[Path], output: Path, options: Options, alone: bool
             missed += isinstance(step, str)
             print(f"{file}: " + (f"left out: {step}" if isinstance(step, str) else "kept"), flush=True)
         kept = calibration.read(output)
-    print(f"{len(kept)} clean models in {output}", *found.notes, *found.problems, sep="\n")
+    print(f"{len(kept)} clean model{'s' * (len(kept) != 1)} in {output}", *found.notes, *found.problems, sep="\n")
     return NO_VERDICT if missed or found.problems else CLEAN
 
 
