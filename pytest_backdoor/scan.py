@@ -212,7 +212,7 @@ class Trail:
         return tuple(f"{', '.join(names)} search{plural}: {reason}" for reason, names, plural in named)
 
     def to_try(self, alpha: float) -> Suspicion | None:
-        """The suspicion to try next, if any; at an alpha of 0 any that is strong enough."""
+        """The suspicion to try next, if any; at an alpha of 0 any that is strong enough, which is then no finding."""
         if alpha > 0:
             return self.yardstick.likeliest(self.suspicions, alpha)
         strong = (each for each in self.suspicions if each.untried and each.evidence >= judge.TRIED)
@@ -255,6 +255,8 @@ def judged(
                 trail.suspicions += suspicions
                 _confirm(trail, contract, settings, alpha, rng)
             _confirm_further(trail, bench, contract, settings, alpha, rng)
+    if not trail.findings and not trail.out_of_time and trail.yardstick.stratum is not None:
+        _confirm(trail, contract, settings, 0.0, rng)  # as those of the clean models were, which p compares with
     return _verdict(blank, contract, options, alpha, trail, bench)
 
 

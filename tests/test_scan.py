@@ -168,8 +168,32 @@ def test_of_a_clean_model_every_strong_suspicion_is_tried_and_none_is_a_finding(
     assert judge.evidence(trail.suspicions) == {"patch": 0.0, "warp": 2.6, "tone": 2.4}
 
 
+@pytest.mark.parametrize(("holds", "p_value"), [(False, 1.0), (True, 2 / 61)])  # one of the 60 is first in two tests
+def test_what_raised_no_alarm_is_tried_as_that_of_the_clean_models_was(
+    seeds, reference, tried, monkeypatch, holds, p_value
+):
+    names, good = tried
+    found = suspicion_of("tone", 3.0)  # of a test that finds nothing in the 60 clean models
+    if holds:
+        good.add("tone")
+    monkeypatch.setattr(scanning, "stages", lambda methods: {"tone": lambda bench: [found]})
+    result = scan(model(deciding=0.0), seeds, dataclasses.replace(SHORT, reference=reference))
+    assert (names, result.findings, result.image_gradients) == (["tone"], (), 7)
+    assert result.p_value == pytest.approx(p_value)
+    assert result.statistics == {"tone": 3.0 if holds else 0.0}
+
+
+def test_by_plain_rules_only_what_raises_an_alarm_is_tried(seeds, tried, monkeypatch):
+    weak = dataclasses.replace(suspicion_of("tone", 3.0), strong=False)
+    monkeypatch.setattr(scanning, "stages", lambda methods: {"tone": lambda bench: [weak]})
+    result = scan(model(deciding=0.0), seeds, SHORT)
+    assert (tried[0], result.p_value) == ([], 1.0)
+
+
 def test_unusual_evidence_without_a_trigger_that_explains_it_clears_no_model(seeds, monkeypatch):
-    alarmed = SimpleNamespace(name="plain", p_value=lambda suspicions: 0.002, likeliest=lambda suspicions, alpha: None)
+    alarmed = SimpleNamespace(
+        name="plain", p_value=lambda suspicions: 0.002, likeliest=lambda suspicions, alpha: None, stratum=None
+    )
     monkeypatch.setattr(scanning.judge, "yardstick", lambda *about: alarmed)
     short = dataclasses.replace(SHORT, set=("search.steps=20", "search.faint_steps=5", "search.pair_steps=5"))
     result = scan(model(deciding=0.0), seeds, short)
