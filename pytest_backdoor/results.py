@@ -172,7 +172,7 @@ class ScanResult:
     verdict: Verdict
     seconds: float = 0.0
     p_value: float | None = None
-    score: float | None = None  # higher is more suspicious, comparable between models
+    score: float | None = None  # higher is more suspicious; counts what held-out seeds refute where p is above alpha
     seeds: SeedsUsed | None = None  # clean images; None: there were none
     findings: tuple[Finding, ...] = ()
     power: Mapping[str, float] = field(default_factory=dict)  # smallest planted trigger that was found, by family

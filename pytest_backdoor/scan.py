@@ -255,6 +255,7 @@ def judged(
                 trail.suspicions += suspicions
                 _confirm(trail, contract, settings, alpha, rng)
             _confirm_further(trail, bench, contract, settings, alpha, rng)
+    blank = dataclasses.replace(blank, score=round(abs(float(np.log10(trail.p_value))), 3))
     if not trail.findings and not trail.out_of_time and trail.yardstick.stratum is not None:
         _confirm(trail, contract, settings, 0.0, rng)  # as those of the clean models were, which p compares with
     return _verdict(blank, contract, options, alpha, trail, bench)
@@ -316,7 +317,6 @@ def _verdict(
     result = dataclasses.replace(
         blank,
         p_value=p_value,
-        score=round(abs(float(np.log10(p_value))), 3),
         findings=tuple(trail.findings),
         calibration=trail.yardstick.name,
         statistics=judge.evidence(trail.suspicions),

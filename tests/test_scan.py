@@ -180,6 +180,7 @@ def test_what_raised_no_alarm_is_tried_as_that_of_the_clean_models_was(
     result = scan(model(deciding=0.0), seeds, dataclasses.replace(SHORT, reference=reference))
     assert (names, result.findings, result.image_gradients) == (["tone"], (), 7)
     assert result.p_value == pytest.approx(p_value)
+    assert result.score == pytest.approx(-np.log10(2 / 61), abs=1e-3)  # as suspected, whether that holds or not
     assert result.statistics == {"tone": 3.0 if holds else 0.0}
 
 
