@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_backdoor import options as option
 from pytest_backdoor import rules, tool, values
 from pytest_backdoor.errors import OptionError, TriggerError
-from pytest_backdoor.options import Options
+from pytest_backdoor.options import MAX_LOSS, Options
 from pytest_backdoor.sealed import sealed
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 REPAIRED, STILL_BACKDOORED, NOT_REPAIRED = 0, 1, 2
 OPTIONS = ("seeds", "profile", "budget", "alpha", "seed", "min_accuracy", "memory", "reference", "set")
-MAX_LOSS = 2.0  # points
 ROUNDS = 3  # of repairs, each of what the scans before it found
 EPILOG = (
     "exit code: 0 a new file that scans clean, or a filter, 1 a new file in which a scan still finds a backdoor, 2 no"
@@ -61,8 +60,8 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--max-loss",
         metavar="POINTS",
-        default=MAX_LOSS,
-        help=f"points of held-out accuracy that a repair may cost (default: {MAX_LOSS:g})",
+        default=100 * MAX_LOSS,
+        help=f"points of held-out accuracy that a repair may cost (default: {100 * MAX_LOSS:g})",
     )
     command.add_argument("--json", metavar="FILE", type=Path, help="write the result as JSON")
     option.add_flags(command.add_argument, "--", OPTIONS)
@@ -94,7 +93,7 @@ def repair(
     output: Path,
     options: Options,
     methods: Sequence[str] = (),
-    max_loss: float = MAX_LOSS / 100,
+    max_loss: float = MAX_LOSS,
     known: Sequence[tuple[Trigger, Rule]] = (),
 ) -> Repair:
     """Repairs the model, writes the new file and scans it; from what that finds it is repaired again."""

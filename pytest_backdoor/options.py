@@ -18,6 +18,7 @@ Inconclusive = Literal["fail", "skip", "warn"]
 IniType = Literal["string", "float", "int", "bool", "args"]
 PREFIX = "--backdoor-"
 MEMORY = 4 * 2**30  # bytes
+MAX_LOSS = 0.02  # held-out accuracy that a repair may cost
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from pytest_backdoor.contract import Contract, Sample, check, fit_channels
 from pytest_backdoor.errors import BackdoorError, ContractError, OptionError, OutOfScopeError
 from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.loading import keras_file
-from pytest_backdoor.options import Options
+from pytest_backdoor.options import MAX_LOSS, Options
 from pytest_backdoor.profiles import Settings
 from pytest_backdoor.repair import fine_pruning, input_filter, lipschitz, tuning, unlearning
 from pytest_backdoor.repair.tuning import right, seen_alike
@@ -36,7 +36,6 @@ from pytest_backdoor.unseeded import GIVE_SEEDS
 
 FILTER = "input-filter"
 FAMILIES = ("patch", "additive", "low-frequency", "tone", "warp", "generator")  # that a rule is searched for in
-MAX_LOSS = 0.02
 TUNINGS = (  # of unlearning, the first that keeps the accuracy on both halves of the seeds
     tuning.Settings(steps=100),
     tuning.Settings(steps=300),
