@@ -134,10 +134,10 @@ def test_a_backdoored_model_is_surveyed_to_the_end_and_called_nothing(tmp_path):
     model = linear(weights.reshape(-1, 3), np.zeros(3), (4, 4, 1))
     keras.Model(model.inputs[0], model.outputs[0]).save(tmp_path / "model.keras")
     np.savez(tmp_path / "seeds.npz", x=images, y=labels)
-    options = Options(profile="quick", set=("search.steps=20", "search.faint_steps=10", "search.refine_steps=10"))
+    options = Options(profile="quick", set=("search.refine_steps=20",))
     ((_, entry),) = calibrate.calibrate([tmp_path / "model.keras"], (), tmp_path / "reference.json", options)
     assert (entry.channels, entry.side, entry.classes) == (1, 4, 3)
-    assert entry.mode == "quick, search.steps=20, search.faint_steps=10, search.refine_steps=10"
+    assert entry.mode == "quick, search.refine_steps=20"
     assert {"patch", "confined", "additive", "low-frequency"} <= entry.evidence.keys()
     stored = json.loads((tmp_path / "reference.json").read_text())
     assert stored["models"][0]["evidence"] == entry.evidence
