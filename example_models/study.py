@@ -38,6 +38,7 @@ STRESS = (50, 100, 500)  # seeds, of clean models that were trained in unusual w
 WAYS = {  # how models were scanned, by the file of its lines
     "standard": "profile standard",
     "quick": "profile quick",
+    "thorough": "profile thorough",
     "without-seeds": "profile standard, without seeds",
 }
 MIN_ACCURACY = 0.3  # small networks classify CIFAR-10 no better
@@ -168,7 +169,7 @@ def main() -> None:
     folder, results = options.root / "test", options.results or options.root / "results"
     for each in ("reference", "test"):
         measure(options.root / each, "", results / "clean.jsonl", lambda model, truth: {}, is_clean)
-    for name in ("standard", "quick"):
+    for name in PROFILES:
         measure(folder, options.only, results / f"{name}.jsonl", scanned(name))
     measure(folder, options.only, results / "without-seeds.jsonl", without_seeds)
     measure(folder, options.only, results / "peers.jsonl", peers)

@@ -28,7 +28,7 @@ from pytest_backdoor.rules import Rule
 from pytest_backdoor.scan import generator, scan, sha256_of
 from pytest_backdoor.search.arms import Arm
 from pytest_backdoor.seeds import Seeds, as_seeds, seeds_or_beside
-from pytest_backdoor.stages import INVERSION, Bench
+from pytest_backdoor.stages import INVERSION, Bench, fuzzing
 from pytest_backdoor.stats import share
 from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.triggers.trigger import Trigger
@@ -86,22 +86,27 @@ def _unlearning(
 ) -> tuple[keras.Model, str]:
     """Unlearns each trigger, and others with its rule: a finding is the first that was seen, cut down to what it needs.
 
-    A longer or slower tuning keeps more accuracy and more of a trigger that was not found exactly, so a short one comes
-    first. Where none keeps enough, the one that keeps most counts. Each half of the seeds flatters in its own way, the
-    one because it was learned from and the other because it chooses, so the one that loses more is asked.
+    What the searches find for any class in some window is unlearned too: most of it is natural, and no loss, but a
+    model may have another backdoor. A longer or slower tuning keeps more accuracy and more of a trigger that was not
+    found exactly, so a short one comes first. Where none keeps enough, the one that keeps most counts. Each half of the
+    seeds flatters in its own way, the one because it was learned from and the other because it chooses, so the one that
+    loses more is asked.
     """
     triggers = [each.trigger for each in known]
     around = [found for each in known for found in _around(ward, each, settings, rng)]
-    around += _alike(ward, known, settings, rng)
+    suspicions, others = _searched(ward, settings, rng)
+    around += _alike(ward, known, suspicions, settings, rng)
     least, made, steps = np.inf, ward.model, 0
     for chosen in TUNINGS:
-        tuned = unlearning.unlearned(ward.model, ward.subject, ward.tuning, [*triggers, *around], chosen, rng)
+        shown = [*triggers, *around]
+        tuned = unlearning.unlearned(ward.model, ward.subject, ward.tuning, shown, chosen, rng, others)
         if (lost := _lost(ward, tuned)) < least:
             least, made, steps = lost, tuned, chosen.steps
         if least <= ward.max_loss:
             break
-    beside = f" and {len(around)} alike" if around else ""
-    return made, f"tuned for {steps} steps with {len(triggers)} trigger{'' if len(triggers) == 1 else 's'}{beside}"
+    counts = [f"{len(triggers)} trigger{'' if len(triggers) == 1 else 's'}"]
+    counts += [f"{len(extra)} {kind}" for extra, kind in ((around, "alike"), (others, "others")) if extra]
+    return made, f"tuned for {steps} steps with {', '.join(counts)}"
 
 
 def _lost(ward: Ward, model: keras.Model) -> float:
@@ -123,16 +128,26 @@ def _around(ward: Ward, known: Known, settings: Settings, rng: np.random.Generat
     return harder(arm, known.trigger, ward.subject, ward.tuning, settings.search, rng)[0]
 
 
-def _alike(ward: Ward, known: Sequence[Known], settings: Settings, rng: np.random.Generator) -> Sequence[Trigger]:
+def _searched(ward: Ward, settings: Settings, rng: np.random.Generator) -> tuple[list[Suspicion], list[Trigger]]:
+    """What the searches of families suspect, and the triggers that searches in windows find, of whatever class."""
+    bench, suspicions = Bench(ward.subject, ward.tuning, settings, rng), list[Suspicion]()
+    if "inversion" in settings.search.methods:
+        suspicions += [each for name in FAMILIES for each in INVERSION[name](bench)]
+    if "fuzzing" in settings.search.methods:
+        fuzzing(bench)
+    placed = [found for check, found in bench.searched.items() if check in judge.WINDOWED]
+    reached = ((found, arm) for found in placed for arm in found.of("target") if np.isfinite(found.sizes[arm]))
+    return suspicions, [found.triggers[arm] for found, arm in reached]
+
+
+def _alike(
+    ward: Ward, known: Sequence[Known], suspicions: Sequence[Suspicion], settings: Settings, rng: np.random.Generator
+) -> Sequence[Trigger]:
     """Triggers of families in which a known rule stands out more than in the family that it was found in.
 
     A scan ends with the first that is confirmed: three pixels may stand for a wave that was planted.
     """
-    wide = [each for each in known if len(each.mapping) > 1]
-    if "inversion" not in settings.search.methods or not wide:
-        return ()
-    bench, triggers = Bench(ward.subject, ward.tuning, settings, rng), list[Trigger]()
-    suspicions = [each for name in FAMILIES for each in INVERSION[name](bench)]
+    wide, triggers = [each for each in known if len(each.mapping) > 1], list[Trigger]()
     for suspicion in suspicions:
         if suspicion.trigger is not None and any(_stands_out(suspicion, each, suspicions) for each in wide):
             again = harder(arm_of(suspicion), suspicion.trigger, ward.subject, ward.tuning, settings.search, rng)[0]

@@ -1,5 +1,7 @@
 """Repair of one model: what is chosen, what is refused, and that the model stays as it is."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -33,6 +35,12 @@ def zeroed(monkeypatch):
     monkeypatch.setitem(repaired.METHODS, "zeroed", method)
 
 
+@pytest.fixture
+def unsearched(monkeypatch):
+    """A repair that knows of no triggers but those that it was given."""
+    monkeypatch.setattr(repaired, "_searched", lambda *given: ([], []))
+
+
 @pytest.fixture(scope="module")
 def both(examples, planted):
     """The same repair twice."""
@@ -54,7 +62,7 @@ def test_the_method_that_leaves_the_trigger_least_is_chosen_and_keeps_the_accura
     assert lipschitz.done == "0 channels silenced"
     assert unlearning.success[0][0] <= 0.05
     assert repair.accuracy[0] - unlearning.accuracy[0] <= 0.02
-    assert unlearning.done == "tuned for 100 steps with 1 trigger and 3 alike"
+    assert re.fullmatch(r"tuned for 100 steps with 1 trigger, 3 alike, \d+ others", unlearning.done)
     assert made.output_shape == (None, 10)
 
 
@@ -62,13 +70,12 @@ def test_the_method_that_leaves_the_trigger_least_is_chosen_and_keeps_the_accura
     ("rule", "method", "count"), [(7, "inversion", 4), ({1: 7}, "inversion", 1), (7, "fuzzing", 1)]
 )
 def test_what_lies_around_a_trigger_is_unlearned_too_but_not_of_one_source(
-    examples, planted, monkeypatch, rule, method, count
+    examples, planted, monkeypatch, unsearched, rule, method, count
 ):
     given = []
     monkeypatch.setattr(
         repaired.unlearning, "unlearned", lambda model, subject, seeds, triggers, *more: given.append(triggers) or model
     )
-    monkeypatch.setattr(repaired, "FAMILIES", ())
     options = Options(set=(("search.methods", method), ("search.strong_steps", "2")))
     repair_model(examples / f"{NAME}.keras", None, options, ("unlearning",), known=[(planted, rule)])
     assert [len(triggers) for triggers in given] == [count]
@@ -107,6 +114,7 @@ def test_triggers_of_families_in_which_the_rule_stands_out_more_are_unlearned_to
     given = []
     monkeypatch.setattr(repaired, "INVERSION", {"patch": lambda bench: suspicions, "tone": lambda bench: []})
     monkeypatch.setattr(repaired, "FAMILIES", ("patch", "tone"))
+    monkeypatch.setattr(repaired, "fuzzing", lambda bench: [])
     monkeypatch.setattr(repaired, "harder", lambda arm, found, *more: ([found] * 3, 0))
     monkeypatch.setattr(
         repaired.unlearning, "unlearned", lambda model, subject, seeds, triggers, *more: given.extend(triggers) or model
@@ -118,17 +126,28 @@ def test_triggers_of_families_in_which_the_rule_stands_out_more_are_unlearned_to
     assert [trigger.family for trigger in given] == [*around, *(family for family in families for _ in range(4))]
 
 
-def test_unlearning_takes_more_steps_where_few_cost_accuracy(examples, planted, monkeypatch):
+def test_a_backdoor_that_nobody_knows_of_is_unlearned_too_where_a_window_shows_it(examples, planted):
+    """The known trigger changes nothing, and what is found beside it is the planted one."""
+    options = Options(set=(("search.methods", "fuzzing"),))
+    ward = prepare(examples / f"{NAME}.keras", None, options, NAME, "")
+    known = repaired.Known(Trigger("patch", dict.fromkeys(("mask", "pattern"), np.zeros((28, 28, 1)))), {1: 0})
+    unknown = [repaired.Known(planted, dict.fromkeys(range(7), 7))]
+    made, _ = repaired.METHODS["unlearning"](ward, [known], profiles.settings(options), np.random.default_rng(0))
+    (before,), (after,) = (repaired.measured(ward, model, unknown)[1] for model in (ward.model, made))
+    assert before[0] > 0.95
+    assert after[0] < 0.15
+
+
+def test_unlearning_takes_more_steps_where_few_cost_accuracy(examples, planted, monkeypatch, unsearched):
     steps = []
 
-    def unlearned(model, subject, seeds, triggers, settings, rng):
+    def unlearned(model, subject, seeds, triggers, settings, rng, others):
         steps.append(settings.steps)
         made = keras.models.clone_model(model)
         made.set_weights([(len(steps) > 1) * weight for weight in model.get_weights()])  # nothing is left at first
         return made
 
     monkeypatch.setattr(repaired.unlearning, "unlearned", unlearned)
-    monkeypatch.setattr(repaired, "FAMILIES", ())
     options = Options(set=(("search.strong_steps", "2"),))
     repair, _ = repair_model(examples / f"{NAME}.keras", None, options, ("unlearning",), known=[(planted, 7)])
     assert steps == [100, 300]
@@ -136,10 +155,10 @@ def test_unlearning_takes_more_steps_where_few_cost_accuracy(examples, planted, 
     assert repair.attempts[0].done.startswith("tuned for 300 steps")
 
 
-def test_of_tunings_that_all_cost_too_much_the_one_that_keeps_most_counts(examples, planted, monkeypatch):
+def test_of_tunings_that_all_cost_too_much_the_one_that_keeps_most_counts(examples, planted, monkeypatch, unsearched):
     made, lost = [], iter([0.5, 0.1, 0.3])
 
-    def unlearned(model, subject, seeds, triggers, settings, rng):
+    def unlearned(model, subject, seeds, triggers, settings, rng, others):
         made.append(keras.models.clone_model(model))
         return made[-1]
 
@@ -154,7 +173,9 @@ def test_of_tunings_that_all_cost_too_much_the_one_that_keeps_most_counts(exampl
 
 
 @pytest.mark.parametrize(("max_loss", "tried"), [(0.02, 3), (0.2, 2), (0.6, 1)])
-def test_unlearning_is_content_with_what_the_repair_may_cost(examples, planted, monkeypatch, max_loss, tried):
+def test_unlearning_is_content_with_what_the_repair_may_cost(
+    examples, planted, monkeypatch, unsearched, max_loss, tried
+):
     losses = [0.5, 0.1, 0.02]
     left = iter(losses)
     monkeypatch.setattr(repaired.unlearning, "unlearned", lambda model, *more: model)
@@ -164,13 +185,13 @@ def test_unlearning_is_content_with_what_the_repair_may_cost(examples, planted, 
 
 
 @pytest.mark.parametrize("worse", ["tuning", "held_out"])
-def test_what_a_tuning_costs_is_counted_in_the_half_where_it_is_more(examples, planted, monkeypatch, worse):
+def test_what_a_tuning_costs_is_counted_in_the_half_where_it_is_more(examples, planted, monkeypatch, unsearched, worse):
     """A copy that is right on one half only is no better than one that is wrong on both."""
     ward = prepare(examples / f"{NAME}.keras", None, Options(), NAME, "")
     steps, bad = [], getattr(ward, worse)
     right = repaired.right
 
-    def unlearned(model, subject, seeds, triggers, settings, rng):
+    def unlearned(model, subject, seeds, triggers, settings, rng, others):
         steps.append(settings.steps)
         made = keras.models.clone_model(model)
         made.set_weights(model.get_weights())

@@ -49,9 +49,11 @@ def tuned(
     kept: Masks,
     settings: Settings,
     rng: np.random.Generator,
+    others: Sequence[Trigger] = (),
 ) -> keras.Model:
     """A copy of the model that was trained on the seeds, clean and under each of the triggers, for so many steps.
 
+    Half of the triggered seeds are under one of the ``others`` instead, if there are any, which need not be unlearned.
     A rate that is too high for a network shows on the seeds themselves: then a lower one is tried, and the best counts.
     ``subject`` is the model whose answers to the clean images are wanted (Hinton et al., arXiv:1503.02531), mixed with
     the labels by ``settings.answers``. Weights stay as they are where ``kept``, one mask for each weight of the model,
@@ -60,7 +62,7 @@ def tuned(
     """
     enough, best = _least(subject, seeds, ()) - LOST, (-1.0, model)
     for rate in settings.rates:
-        made = _trained(model, subject, seeds, triggers, kept, settings, rate, rng)
+        made = _trained(model, subject, seeds, (triggers, others), kept, settings, rate, rng)
         best = max(best, (_least(seen_alike(made, subject), seeds, triggers), made), key=_score)
         if best[0] >= enough:
             break
@@ -89,7 +91,7 @@ def _trained(
     model: keras.Model,
     subject: Subject,
     seeds: Sample,
-    triggers: Sequence[Trigger],
+    groups: Sequence[Sequence[Trigger]],
     kept: Masks,
     settings: Settings,
     rate: float,
@@ -102,7 +104,7 @@ def _trained(
     state = begin(copied)
     for _ in range(settings.steps):
         clean = batch(seeds, (), subject.num_classes, settings, rng)
-        state = run(state, clean, batch(seeds, triggers, subject.num_classes, settings, rng))
+        state = run(state, clean, batch(seeds, groups, subject.num_classes, settings, rng))
     for variable, value in zip(copied.trainable_variables, state.params, strict=True):
         variable.assign(value)
     return rebuilt(model, copied.get_weights())
@@ -119,9 +121,12 @@ def _score(tried: tuple[float, keras.Model]) -> float:
 
 
 def batch(
-    seeds: Sample, triggers: Sequence[Trigger], classes: int, settings: Settings, rng: np.random.Generator
+    seeds: Sample, groups: Sequence[Sequence[Trigger]], classes: int, settings: Settings, rng: np.random.Generator
 ) -> Batch:
-    """Seeds drawn at random, half of them mixed with another one, each under one of the triggers, all shifted alike."""
+    """Seeds drawn at random, half of them mixed with another one, each under one of the triggers, all shifted alike.
+
+    As many of them are under triggers of each group, but for groups without any.
+    """
     first, second = rng.integers(len(seeds), size=(2, settings.batch))
     share = np.where(rng.random(settings.batch) < MIXED, rng.uniform(0.5, 1.0, settings.batch), 1.0).astype("float32")
     classed = np.eye(classes, dtype="float32")[seeds.labels]
@@ -131,9 +136,13 @@ def batch(
         return np.asarray(weight * of[first] + (1 - weight) * of[second])
 
     clean = mixed(seeds.images)
-    shown, which = clean.copy(), rng.integers(max(len(triggers), 1), size=settings.batch)
-    for place, trigger in enumerate(triggers):  # those that are drawn, each at once: stamped seeds fill no memory
-        shown[which == place] = trigger.apply(clean[which == place])
+    shown, drawn = clean.copy(), rng.permutation(settings.batch)
+    present = [group for group in groups if group]
+    for group, places in zip(present, np.array_split(drawn, max(1, len(present))), strict=False):
+        which = rng.integers(len(group), size=len(places))
+        for number, trigger in enumerate(group):  # those that are drawn, each at once: stamped seeds fill no memory
+            chosen = places[which == number]
+            shown[chosen] = trigger.apply(clean[chosen])
     reach, (height, width) = settings.reach, clean.shape[1:3]
     down, right = rng.integers(0, 2 * reach + 1, 2)
 

@@ -25,10 +25,13 @@ def unlearned(
     triggers: Sequence[Trigger],
     settings: Settings,
     rng: np.random.Generator,
+    others: Sequence[Trigger] = (),
 ) -> keras.Model:
     """A copy of the model that answers triggered seeds as it answers them without the triggers.
+
+    Those under ``others``, which may be natural, are half of them.
 
     The paper trains on labels. Of a few hundred seeds the model's own answers, which are right for most of them, teach
     the same and keep the accuracy.
     """
-    return tuning.tuned(model, subject, seeds, triggers, masks(model, []), settings, rng)
+    return tuning.tuned(model, subject, seeds, triggers, masks(model, []), settings, rng, others)

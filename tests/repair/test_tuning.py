@@ -85,7 +85,7 @@ def test_a_softmax_is_there_again_after_the_training():
 
 def test_a_batch_shows_triggers_and_keeps_the_clean_images_and_the_classes_beside_them():
     seeds = bright_pixels()[1]
-    drawn = batch(seeds, [TRIGGER], 3, Settings(batch=40, reach=0), rng())
+    drawn = batch(seeds, [[TRIGGER]], 3, Settings(batch=40, reach=0), rng())
     assert drawn.shown[:, 5, 5] == pytest.approx(1.0)
     changed = drawn.shown != drawn.clean
     assert changed.sum() == 40
@@ -96,12 +96,28 @@ def test_a_batch_shows_triggers_and_keeps_the_clean_images_and_the_classes_besid
 
 def test_each_image_of_a_batch_has_one_of_the_triggers():
     other = pixel(SHAPE, 6, 2)
-    drawn = batch(bright_pixels()[1], [TRIGGER, other], 3, Settings(batch=40, reach=0), rng())
+    drawn = batch(bright_pixels()[1], [[TRIGGER, other]], 3, Settings(batch=40, reach=0), rng())
     first, second = drawn.shown[:, 5, 5, 0] == 1, drawn.shown[:, 6, 2, 0] == 1
     assert (first != second).all()
     assert 10 < first.sum() < 30
 
 
+def test_as_many_images_of_a_batch_have_triggers_of_each_group():
+    first, others = [TRIGGER], [pixel(SHAPE, 6, place) for place in (2, 4, 6)]
+    drawn = batch(bright_pixels()[1], [first, others, []], 3, Settings(batch=40, reach=0), rng())
+    assert (drawn.shown[:, 5, 5, 0] == 1).sum() == 20
+    each = (drawn.shown[:, 6, [2, 4, 6], 0] == 1).sum(0)
+    assert each.sum() == 20
+    assert each.min() > 1
+
+
+def test_other_triggers_are_unlearned_too():
+    model, (subject, seeds) = bright_model(), bright_pixels()
+    elsewhere, settings = pixel(SHAPE, 6, 2), Settings(reach=0, rates=(1.0,))
+    made = unlearned(model, subject, seeds, [elsewhere], settings, rng(), [TRIGGER])
+    assert (seen_alike(made, subject).classes(TRIGGER.apply(seeds.images)) == seeds.labels).all()
+
+
 def test_a_batch_without_triggers_shows_clean_images():
-    drawn = batch(bright_pixels()[1], [], 3, Settings(batch=40), rng())
+    drawn = batch(bright_pixels()[1], [[]], 3, Settings(batch=40), rng())
     assert np.array_equal(drawn.shown, drawn.clean)
