@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -88,25 +89,29 @@ def _unlearning(
 
     What the searches find for any class in some window is unlearned too: most of it is natural, and no loss, but a
     model may have another backdoor. A longer or slower tuning keeps more accuracy and more of a trigger that was not
-    found exactly, so a short one comes first. Where none keeps enough, the one that keeps most counts. Each half of the
-    seeds flatters in its own way, the one because it was learned from and the other because it chooses, so the one that
-    loses more is asked.
+    found exactly, so a short one comes first. Where none keeps enough, they are tried without the natural triggers, and
+    then the one that keeps most counts. Each half of the seeds flatters in its own way, the one because it was learned
+    from and the other because it chooses, so the one that loses more is asked.
     """
     triggers = [each.trigger for each in known]
     around = [found for each in known for found in _around(ward, each, settings, rng)]
     suspicions, others = _searched(ward, settings, rng)
     around += _alike(ward, known, suspicions, settings, rng)
-    least, made, steps = np.inf, ward.model, 0
-    for chosen in TUNINGS:
+    least, made, done = np.inf, ward.model, ""
+    counts = [f"{len(triggers)} trigger{'' if len(triggers) == 1 else 's'}", *_count(around, "alike")]
+    for beside, chosen in product((others, ()) if others else ((),), TUNINGS):
         shown = [*triggers, *around]
-        tuned = unlearning.unlearned(ward.model, ward.subject, ward.tuning, shown, chosen, rng, others)
+        tuned = unlearning.unlearned(ward.model, ward.subject, ward.tuning, shown, chosen, rng, beside)
         if (lost := _lost(ward, tuned)) < least:
-            least, made, steps = lost, tuned, chosen.steps
+            least, made = lost, tuned
+            done = f"tuned for {chosen.steps} steps with {', '.join([*counts, *_count(beside, 'others')])}"
         if least <= ward.max_loss:
             break
-    counts = [f"{len(triggers)} trigger{'' if len(triggers) == 1 else 's'}"]
-    counts += [f"{len(extra)} {kind}" for extra, kind in ((around, "alike"), (others, "others")) if extra]
-    return made, f"tuned for {steps} steps with {', '.join(counts)}"
+    return made, done
+
+
+def _count(triggers: Sequence[Trigger], kind: str) -> list[str]:
+    return [f"{len(triggers)} {kind}"] if triggers else []
 
 
 def _lost(ward: Ward, model: keras.Model) -> float:

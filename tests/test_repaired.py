@@ -172,6 +172,24 @@ def test_of_tunings_that_all_cost_too_much_the_one_that_keeps_most_counts(exampl
     assert done == "tuned for 300 steps with 1 trigger"
 
 
+def test_what_windows_show_is_left_alone_where_that_costs_too_much(examples, planted, monkeypatch):
+    given, lost = [], iter([0.5, 0.4, 0.3, 0.35, 0.02])
+    natural = [Trigger("patch", {})]
+
+    def unlearned(model, subject, seeds, triggers, settings, rng, others):
+        given.append((settings.steps, list(others)))
+        return model
+
+    monkeypatch.setattr(repaired.unlearning, "unlearned", unlearned)
+    monkeypatch.setattr(repaired, "_searched", lambda *ward: ([], natural))
+    monkeypatch.setattr(repaired, "_lost", lambda ward, model: next(lost))
+    ward = prepare(examples / f"{NAME}.keras", None, Options(), NAME, "")
+    known, settings = repaired.Known(planted, {1: 7}), profiles.settings(Options())
+    _, done = repaired.METHODS["unlearning"](ward, [known], settings, np.random.default_rng(0))
+    assert given == [(100, natural), (300, natural), (300, natural), (100, []), (300, [])]
+    assert done == "tuned for 300 steps with 1 trigger"
+
+
 @pytest.mark.parametrize(("max_loss", "tried"), [(0.02, 3), (0.2, 2), (0.6, 1)])
 def test_unlearning_is_content_with_what_the_repair_may_cost(
     examples, planted, monkeypatch, unsearched, max_loss, tried
