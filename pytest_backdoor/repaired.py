@@ -97,10 +97,9 @@ def _unlearning(
     around = [found for each in known for found in _around(ward, each, settings, rng)]
     suspicions, others = _searched(ward, settings, rng)
     around += _alike(ward, known, suspicions, settings, rng)
-    least, made, done = np.inf, ward.model, ""
+    shown, least, made, done = [*triggers, *around], np.inf, ward.model, ""
     counts = [f"{len(triggers)} trigger{'' if len(triggers) == 1 else 's'}", *_count(around, "alike")]
     for beside, chosen in product((others, ()) if others else ((),), TUNINGS):
-        shown = [*triggers, *around]
         tuned = unlearning.unlearned(ward.model, ward.subject, ward.tuning, shown, chosen, rng, beside)
         if (lost := _lost(ward, tuned)) < least:
             least, made = lost, tuned
