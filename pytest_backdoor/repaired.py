@@ -87,15 +87,15 @@ def _unlearning(
 ) -> tuple[keras.Model, str]:
     """Unlearns each trigger, and others with its rule: a finding is the first that was seen, cut down to what it needs.
 
-    What the searches find for any class in some window is unlearned too: most of it is natural, and no loss, but a
-    model may have another backdoor. A longer or slower tuning keeps more accuracy and more of a trigger that was not
-    found exactly, so a short one comes first. Where none keeps enough, they are tried without the natural triggers, and
-    then the one that keeps most counts. Each half of the seeds flatters in its own way, the one because it was learned
-    from and the other because it chooses, so the one that loses more is asked.
+    What else the searches find for the target is unlearned too, and what they find in windows for any class: most is
+    natural, and no loss, but a model may have another backdoor. A longer or slower tuning keeps more accuracy and
+    more of a trigger that was not found exactly, so a short one comes first. Where none keeps enough, they are tried
+    without these others, and then the one that keeps most counts. Each half of the seeds flatters in its own way, the
+    one because it was learned from and the other because it chooses, so the one that loses more is asked.
     """
     triggers = [each.trigger for each in known]
     around = [found for each in known for found in _around(ward, each, settings, rng)]
-    suspicions, others = _searched(ward, settings, rng)
+    suspicions, others = _searched(ward, known, settings, rng)
     around += _alike(ward, known, suspicions, settings, rng)
     shown, least, made, done = [*triggers, *around], np.inf, ward.model, ""
     counts = [f"{len(triggers)} trigger{'' if len(triggers) == 1 else 's'}", *_count(around, "alike")]
@@ -132,16 +132,23 @@ def _around(ward: Ward, known: Known, settings: Settings, rng: np.random.Generat
     return harder(arm, known.trigger, ward.subject, ward.tuning, settings.search, rng)[0]
 
 
-def _searched(ward: Ward, settings: Settings, rng: np.random.Generator) -> tuple[list[Suspicion], list[Trigger]]:
-    """What the searches of families suspect, and the triggers that searches in windows find, of whatever class."""
+def _searched(
+    ward: Ward, known: Sequence[Known], settings: Settings, rng: np.random.Generator
+) -> tuple[list[Suspicion], list[Trigger]]:
+    """What the searches of families suspect, and their triggers for known targets, or in a window for any class."""
     bench, suspicions = Bench(ward.subject, ward.tuning, settings, rng), list[Suspicion]()
     if "inversion" in settings.search.methods:
         suspicions += [each for name in FAMILIES for each in INVERSION[name](bench)]
     if "fuzzing" in settings.search.methods:
         fuzzing(bench)
-    placed = [found for check, found in bench.searched.items() if check in judge.WINDOWED]
-    reached = ((found, arm) for found in placed for arm in found.of("target") if np.isfinite(found.sizes[arm]))
-    return suspicions, [found.triggers[arm] for found, arm in reached]
+    targets = [set(each.mapping.values()) for each in known]
+    others = [
+        found.triggers[arm]
+        for check, found in bench.searched.items()
+        for arm in found.of("target")
+        if np.isfinite(found.sizes[arm]) and (check in judge.WINDOWED or {found.arms[arm].target} in targets)
+    ]
+    return suspicions, others
 
 
 def _alike(

@@ -1,6 +1,7 @@
 """Repair of one model: what is chosen, what is refused, and that the model stays as it is."""
 
 import re
+from functools import partial
 
 import keras
 import numpy as np
@@ -13,6 +14,8 @@ from pytest_backdoor.loading import safety
 from pytest_backdoor.options import Options
 from pytest_backdoor.repaired import prepare, repair_model
 from pytest_backdoor.results import Finding, ScanResult
+from pytest_backdoor.search.arms import Arm
+from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.triggers.trigger import Trigger
 
 NAME = "mnist_pattern_to_one"
@@ -170,6 +173,31 @@ def test_of_tunings_that_all_cost_too_much_the_one_that_keeps_most_counts(exampl
     chosen, done = repaired.METHODS["unlearning"](ward, [repaired.Known(planted, {1: 7})], settings, rng)
     assert [chosen is each for each in made] == [False, True, False]
     assert done == "tuned for 300 steps with 1 trigger"
+
+
+@pytest.mark.parametrize(("mapping", "count"), [(dict.fromkeys(range(7), 7), 3), (ALL, 2)])
+def test_other_triggers_for_a_known_target_are_unlearned_too_and_those_in_windows_for_any(
+    examples, planted, monkeypatch, mapping, count
+):
+    """Of class 5 and of class 7, where nothing was found for 6, and of a label map."""
+
+    def search(bench, check):
+        arms = (*(Arm("target", 1, 0.5, target=target) for target in (5, 6, 7)), Arm("map", 1, 0.5))
+        triggers = tuple(Trigger(check, {}) for _ in arms)
+        sizes = np.array([1.0, np.nan, 1.0, 1.0])
+        bench.searched[check] = Inversion("patch", arms, sizes, np.ones(4), triggers, (28, 28, 1), 0)
+        return []
+
+    monkeypatch.setattr(repaired, "FAMILIES", ("additive",))
+    monkeypatch.setitem(repaired.INVERSION, "additive", partial(search, check="additive"))
+    monkeypatch.setattr(repaired, "fuzzing", partial(search, check="fuzzing"))
+    monkeypatch.setattr(repaired, "harder", lambda *given: ([], 0))
+    given = []
+    monkeypatch.setattr(repaired.unlearning, "unlearned", lambda model, *more: given.append(more[-1]) or model)
+    ward = prepare(examples / f"{NAME}.keras", None, Options(), NAME, "")
+    known, settings = repaired.Known(planted, mapping), profiles.settings(Options())
+    repaired.METHODS["unlearning"](ward, [known], settings, np.random.default_rng(0))
+    assert [each.family for each in given[0]] == ["additive"] * (count - 2) + ["fuzzing"] * 2
 
 
 def test_what_windows_show_is_left_alone_where_that_costs_too_much(examples, planted, monkeypatch):
