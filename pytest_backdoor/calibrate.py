@@ -75,7 +75,7 @@ def entry_of(result: ScanResult, name: str, mode: str) -> Entry | str:
     height, width, channels = result.image_shape
     kind = channels, max(height, width), result.classes, result.batch_norm
     seeds = 0 if result.seeds is None else result.seeds.count
-    return Entry(name, result.sha256, mode, *kind, seeds, dict(result.statistics))
+    return Entry(name, result.sha256, mode, *kind, seeds, {calibration.CONSENSUS: 0.0, **result.statistics})
 
 
 def _write(entries: Sequence[Entry], output: Path) -> None:

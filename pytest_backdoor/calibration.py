@@ -28,6 +28,7 @@ P_FLOOR = 1e-6
 EVIDENCE_SCALE = 1 / np.log(10)
 FEW_CLASSES = 12
 WIDER = 2.0  # an image side, or a number of classes, may be so many times the largest of the reference
+CONSENSUS = "consensus"  # a test that references made before it lack; every entry made since has it
 MORE_SEEDS = 1.5  # times as many of each class are hardly more
 
 
@@ -57,8 +58,9 @@ class Stratum:
 
     @classmethod
     def of(cls, name: str, entries: Sequence[Entry]) -> Stratum:
-        """The stratum of these clean models."""
-        tests = tuple(sorted({test for entry in entries for test in entry.evidence}))
+        """The stratum of these clean models, without a test that some of them were surveyed before."""
+        missed = set() if all(CONSENSUS in entry.evidence for entry in entries) else {CONSENSUS}
+        tests = tuple(sorted({test for entry in entries for test in entry.evidence} - missed))
         rows = np.array([[entry.evidence.get(test, 0.0) for test in tests] for entry in entries])
         together = [combined(_ranked(rows[row], np.delete(rows, row, 0))) for row in range(len(rows))]
         return cls(f"{len(entries)} clean models: {name}", tests, rows, np.log(together))
@@ -66,13 +68,14 @@ class Stratum:
     def p_values(self, evidence: Mapping[str, float]) -> dict[str, float]:
         """The share of clean models with as much evidence, of each test alone.
 
-        A test that finds something in none of the clean models counts as one that found nothing in each.
+        A test that finds something in none of the clean models counts as one that found nothing in each. One that they
+        were surveyed before counts nothing.
         """
-        unknown = tuple(test for test in evidence if test not in self.tests)
+        unknown = tuple(test for test in evidence if test not in (*self.tests, CONSENSUS))
         tests = (*self.tests, *unknown)
         others = np.pad(self.evidence, ((0, 0), (0, len(unknown))))
         mine = np.array([evidence.get(test, 0.0) for test in tests])
-        return dict(zip(tests, _ranked(mine, others).tolist(), strict=True))
+        return dict.fromkeys(evidence, 1.0) | dict(zip(tests, _ranked(mine, others).tolist(), strict=True))
 
     def p_value(self, evidence: Mapping[str, float]) -> float:
         """The share of clean models with as much evidence, all tests together; 1e-6 at least."""

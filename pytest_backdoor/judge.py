@@ -10,17 +10,14 @@ also strong by plain rules.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_backdoor import calibration
-from pytest_backdoor.calibration import Stratum
-from pytest_backdoor.options import Options
+from pytest_backdoor.calibration import CONSENSUS
 from pytest_backdoor.results import Evidence, Kind
 from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.stats import fisher, paired, permutation_match, small_outlier, tail
-from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers import FAMILIES
 from pytest_backdoor.triggers.cells import opacity
 from pytest_backdoor.triggers.patch import window_shape
@@ -32,6 +29,7 @@ TESTS = {
     "inversion": (*SEARCHES, *(f"{search} map" for search in SEARCHES), "generator", "pair", "margin"),
     "fuzzing": ("fuzzing", "fuzzing map", "fuzzing pair"),
 }
+CONSENTING = ("margin", "patch", "additive", "low-frequency", "tone")  # in which one trigger makes one class stand out
 RULES: Mapping[Kind, str] = {"all-to-one": "BD301", "all-to-all": "BD302", "source-specific": "BD303"}
 
 # Prior deviation of log sizes between the classes of a clean model, and how many observations it counts for.
@@ -117,6 +115,10 @@ class Suspicion:
         """Whether held-out seeds could still confirm or refute it."""
         return self.trigger is not None and self.evidence > 0 and not self.confirmed
 
+    def tried(self, confirmed: bool) -> Suspicion:
+        """The suspicion once its trigger was tried on held-out seeds: what they refute is no evidence any more."""
+        return replace(self, confirmed=True) if confirmed else replace(self, p_value=1.0, strong=False)
+
     @property
     def evidence(self) -> float:
         """-log10 of the p-value, from 0 to 12."""
@@ -124,7 +126,12 @@ class Suspicion:
 
 
 def one_class(check: str, found: Inversion, classes: int, known: Collection[int] = ()) -> Suspicion | None:
-    """Whether one target class needs a much smaller trigger than the other classes of the same model.
+    """Whether one target class needs a much smaller trigger than the other classes of the same model."""
+    return next(iter(each_class(check, found, classes, known)), None)
+
+
+def each_class(check: str, found: Inversion, classes: int, known: Collection[int] = ()) -> list[Suspicion]:
+    """One suspicion for each target class, that of the smallest trigger first; none where nothing was found.
 
     Of many classes only the most promising were searched, which is corrected for all. Targets that are known already
     are left out.
@@ -137,12 +144,14 @@ def one_class(check: str, found: Inversion, classes: int, known: Collection[int]
         if target not in known
     }
     if len(best) < 2 or np.isnan(found.sizes[arms]).all():
-        return None
-    target, arm = min(best.items(), key=lambda item: sizes[item[1]])
-    others = sizes[[other for label, other in best.items() if label != target]]
-    p_value = small_outlier(float(sizes[arm]), others, SPREAD[check], WEIGHT)
-    strong = bool(sizes[arm] - np.median(others) <= np.log(RATIO[check]))
-    return Suspicion(check, "all-to-one", p_value, classes, strong, found.triggers[arm], target=target)
+        return []
+    suspicions = []
+    for target, arm in sorted(best.items(), key=lambda item: sizes[item[1]]):
+        others = sizes[[other for label, other in best.items() if label != target]]
+        p_value = small_outlier(float(sizes[arm]), others, SPREAD[check], WEIGHT)
+        strong = bool(sizes[arm] - np.median(others) <= np.log(RATIO[check]))
+        suspicions.append(Suspicion(check, "all-to-one", p_value, classes, strong, found.triggers[arm], target=target))
+    return suspicions
 
 
 def _by_target(found: Inversion, arms: np.ndarray) -> dict[int, list[int]]:
@@ -202,64 +211,39 @@ def pair(check: str, refined: Inversion, spills: np.ndarray, classes: int) -> Su
     return Suspicion(check, kind, p_value, tries, strong, refined.triggers[arm], found.target, source)
 
 
-def margin(largest: np.ndarray) -> Suspicion | None:
-    """Whether one class can be made to lead further than the others, from the largest margin of each ``(classes,)``."""
-    if len(largest) < 2 or largest.min() <= 0:
-        return None
-    sizes = -np.log(largest)
-    target = int(sizes.argmin())
-    p_value = small_outlier(float(sizes[target]), np.delete(sizes, target), SPREAD["margin"], WEIGHT)
-    return Suspicion("margin", "all-to-one", p_value, len(largest), False, None, target)
+def margins(largest: np.ndarray) -> list[Suspicion]:
+    """Whether a class can be made to lead further than the others, the furthest first.
 
-
-@dataclass(frozen=True, slots=True)
-class Yardstick:
-    """What suspicions are measured by: clean models, or plain rules where there are none like this model."""
-
-    name: str
-    stratum: Stratum | None
-    tests: int = 0  # of a full scan, which plain rules correct for
-
-    def p_value(self, suspicions: Sequence[Suspicion]) -> float:
-        """The p-value of a model with these suspicions, for everything that was and could be tried."""
-        if self.stratum is not None:
-            return self.stratum.p_value(evidence(suspicions))
-        smallest = min((each.arms * each.p_value for each in suspicions if each.strong), default=1.0)
-        return float(min(1.0, max(P_FLOOR, self.tests * smallest)))
-
-    def likeliest(self, suspicions: Sequence[Suspicion], alpha: float) -> Suspicion | None:
-        """The suspicion to confirm next, if the p-value is small enough for any.
-
-        Label maps that are significant alone come first: they explain small triggers of single classes, and not the
-        other way round.
-        """
-        left = [each for each in suspicions if each.untried and self.p_value(speaking_for(each, suspicions)) <= alpha]
-        if not left:
-            return None
-        alone = self._alone(left)
-        maps = [each for each in left if each.kind == "all-to-all" and alone[each.check] <= alpha]
-        return min(maps or left, key=lambda each: alone[each.check])
-
-    def _alone(self, suspicions: Sequence[Suspicion]) -> Mapping[str, float]:
-        """The p-value of each test alone."""
-        if self.stratum is not None:
-            return self.stratum.p_values(evidence(suspicions))
-        return {each.check: each.arms * self.tests * each.p_value if each.strong else 1.0 for each in suspicions}
-
-
-def yardstick(subject: Subject, options: Options, mode: str, methods: str, seeds: int) -> Yardstick:
-    """The clean models of the reference that were scanned in this mode and are like this one, or plain rules.
-
-    seeds is how many were given; 0 without seeds.
+    largest are the largest margins ``(classes,)``; where one class never leads, they say nothing.
     """
-    reference = calibration.read(options.reference)
-    height, width, channels = subject.image_shape
-    found = calibration.stratum(
-        reference, mode, channels, max(height, width), subject.num_classes, subject.batch_norm, seeds
-    )
-    if isinstance(found, Stratum):
-        return Yardstick(found.name, found)
-    return Yardstick(f"uncalibrated: {found}", None, sum(len(TESTS[method]) for method in methods.split("+")))
+    if len(largest) < 2 or largest.min() <= 0:
+        return []
+    sizes = -np.log(largest)
+    suspicions = []
+    for target in sizes.argsort(kind="stable"):
+        p_value = small_outlier(float(sizes[target]), np.delete(sizes, target), SPREAD["margin"], WEIGHT)
+        suspicions.append(Suspicion("margin", "all-to-one", p_value, len(largest), False, None, int(target)))
+    return suspicions
+
+
+def consensus(searched: Mapping[str, Sequence[Suspicion]]) -> Suspicion | None:
+    """Whether one class stands out in several searches, each a little.
+
+    searched has the suspicions of each class by search. A planted trigger to one class makes a patch, a faint change
+    and a tone to it small at once. The p-values of each class combine by Fisher's method, as if they were independent:
+    only clean models tell what that is worth. The trigger is that of the search in which the class stands out most.
+    """
+    agreeing = [{each.target: each for each in searched[check]} for check in CONSENTING if searched.get(check)]
+    shown = [each for search in agreeing for each in search.values() if each.trigger is not None]
+    if len(agreeing) < 2 or not shown:
+        return None
+    together = {
+        target: fisher([search[target].p_value if target in search else 1.0 for search in agreeing])
+        for target in dict.fromkeys(each.target for each in shown)
+    }
+    target = min(together, key=lambda label: together[label])
+    clearest = min((each for each in shown if each.target == target), key=lambda each: each.p_value)
+    return replace(clearest, check=CONSENSUS, p_value=together[target], strong=False)
 
 
 def speaking_for(suspicion: Suspicion, suspicions: Sequence[Suspicion]) -> list[Suspicion]:

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from pytest_backdoor import judge, profiles, rules
+from pytest_backdoor.calibration import CONSENSUS
 from pytest_backdoor.confirm.transfer import success
 from pytest_backdoor.confirmation import arm_of, harder, label_map
 from pytest_backdoor.contract import Contract, Sample, check, fit_channels
@@ -138,7 +139,8 @@ def _searched(
     """What the searches of families suspect, and their triggers for known targets, or in a window for any class."""
     bench, suspicions = Bench(ward.subject, ward.tuning, settings, rng), list[Suspicion]()
     if "inversion" in settings.search.methods:
-        suspicions += [each for name in FAMILIES for each in INVERSION[name](bench)]
+        shown = [each for name in FAMILIES for each in INVERSION[name](bench)]
+        suspicions += [each for each in shown if each.check != CONSENSUS]  # which is of no family
     if "fuzzing" in settings.search.methods:
         fuzzing(bench)
     targets = [set(each.mapping.values()) for each in known]

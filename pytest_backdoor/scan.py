@@ -5,21 +5,21 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pytest_backdoor import judge, profiles, rules, unseeded
+from pytest_backdoor import judge, profiles, rules, unseeded, yardstick
 from pytest_backdoor.check_results import Pruning
 from pytest_backdoor.confirm.pruning import dormant
 from pytest_backdoor.confirm.transfer import success
 from pytest_backdoor.confirmation import confirm
 from pytest_backdoor.contract import Contract, check, fit_suspects
 from pytest_backdoor.errors import BackdoorError, ContractError, OutOfScopeError, TriggerError
-from pytest_backdoor.judge import Suspicion, Yardstick
+from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Finding, ScanResult
@@ -29,6 +29,7 @@ from pytest_backdoor.stages import Bench, stages
 from pytest_backdoor.subject import Classifier, Subject, classifier
 from pytest_backdoor.suspected import accuse
 from pytest_backdoor.triggers.trigger import Trigger
+from pytest_backdoor.yardstick import Yardstick
 
 NOT_PASTED = "suspects search: regions of suspicious images are pasted on seeds, and there are none."
 
@@ -203,6 +204,13 @@ class Trail:
     confirming: int = 0  # image-gradients spent on confirmation
     out_of_time: bool = False
 
+    def add(self, suspicions: Iterable[Suspicion]) -> None:
+        """Takes suspicions in; one whose trigger was tried already shares the outcome."""
+        for each in suspicions:
+            known = (old for old in self.suspicions if old.trigger is each.trigger and not old.untried)
+            same = next(known, None) if each.trigger is not None else None
+            self.suspicions.append(each if same is None else each.tried(same.confirmed))
+
     def skip(self, search: str, reason: str) -> None:
         self.skipped.setdefault(reason, []).append(search)
 
@@ -236,7 +244,7 @@ def judged(
     mode = profiles.mode(options, with_seeds=not blank.synthetic_seeds)
     left_out = unseeded.LEFT_OUT if blank.synthetic_seeds else {}
     given = 0 if blank.synthetic_seeds else contract.seeds.count
-    trail = Trail(judge.yardstick(subject, options, mode, settings.search.methods, given))
+    trail = Trail(yardstick.choose(subject, options, mode, settings.search.methods, given))
     bench = Bench.of(contract, settings, rng)
     last = {} if contract.suspects is None else {"suspects": None}
     for name, search in (stages(settings.search.methods) | last).items():
@@ -252,7 +260,7 @@ def judged(
         else:
             suspicions = bench.run(search)
             if not trail.findings:
-                trail.suspicions += suspicions
+                trail.add(suspicions)
                 _confirm(trail, contract, settings, alpha, rng)
             _confirm_further(trail, bench, contract, settings, alpha, rng)
     blank = dataclasses.replace(blank, score=round(abs(float(np.log10(trail.p_value))), 3))
@@ -271,10 +279,10 @@ def _confirm(
     while not trail.findings and (suspicion := trail.to_try(alpha)) is not None:
         finding, cost = confirm(suspicion, contract, settings.search, *rng.spawn(1))
         trail.confirming += cost
-        refuted = dataclasses.replace(suspicion, p_value=1.0, strong=False)
-        tried = refuted if finding is None else dataclasses.replace(suspicion, confirmed=True)
-        trail.suspicions = [tried if each is suspicion else each for each in trail.suspicions]
-        p_value = trail.yardstick.p_value(judge.held(judge.speaking_for(tried, trail.suspicions)))
+        trail.suspicions = [
+            each.tried(finding is not None) if each.trigger is suspicion.trigger else each for each in trail.suspicions
+        ]
+        p_value = trail.yardstick.p_value(judge.held(judge.speaking_for(suspicion, trail.suspicions)))
         if finding is not None and p_value <= alpha:
             trail.findings.append(dataclasses.replace(finding, p_value=p_value))
 
@@ -294,8 +302,8 @@ def _confirm_further(
             return
         finding, cost = confirm(suspicion, contract, settings.search, *rng.spawn(1))
         trail.confirming += cost
-        shown = dataclasses.replace(suspicion, confirmed=True)
-        p_value = trail.yardstick.p_value(judge.held([shown if each is suspicion else each for each in suspicions]))
+        shown = [each.tried(confirmed=True) if each is suspicion else each for each in suspicions]
+        p_value = trail.yardstick.p_value(judge.held(shown))
         if finding is None or p_value > alpha:
             trail.refuted.add((suspicion.check, suspicion.target))
         else:

@@ -32,6 +32,7 @@ class Bench:
     image_gradients: int = 0
     blind: bool = True  # no arm found any trigger yet, however large
     searched: dict[str, Inversion] = field(default_factory=dict)  # by check, of the stage that ran last
+    by_class: dict[str, list[Suspicion]] = field(default_factory=dict)  # by check, of all stages
 
     @classmethod
     def of(cls, contract: Contract, settings: Settings, rng: np.random.Generator) -> Bench:
@@ -57,7 +58,8 @@ class Bench:
         self.searched[check] = found
         arms = [*found.of("map"), *found.of("away")]
         seen = {int(arm): flows(self.subject, found.triggers[arm], self.seeds) for arm in arms}
-        return _present(judge.label_map(check, found, seen), judge.one_class(check, found, self.subject.num_classes))
+        self.by_class[check] = judge.each_class(check, found, self.subject.num_classes)
+        return [*_present(judge.label_map(check, found, seen)), *self.by_class[check][:1]]
 
     def further(self, known: Collection[int], refuted: Collection[tuple[str, int]]) -> list[Suspicion]:
         """The single class that each search of the last stage makes most suspicious, but for known or refuted ones."""
@@ -72,7 +74,8 @@ def margin(bench: Bench) -> list[Suspicion]:
     """How far each class can be made to lead over all others; it needs no seeds and finds no trigger."""
     found = margins(bench.subject, bench.settings.margin, bench.rng)
     bench.image_gradients += found.image_gradients
-    return _present(judge.margin(found.largest))
+    bench.by_class["margin"] = judge.margins(found.largest)
+    return bench.by_class["margin"][:1]
 
 
 def patches(bench: Bench) -> list[Suspicion]:
@@ -87,6 +90,12 @@ def whole_image(family: str, bench: Bench) -> list[Suspicion]:
     """Triggers of a family that changes the whole image."""
     found = inversion.universal(bench.subject, family, bench.seeds, bench.settings.search, bench.rng)
     return bench.tests(family, bench.spent(found))
+
+
+def tones(bench: Bench) -> list[Suspicion]:
+    """Tones, and the class that stands out in several of the searches up to here."""
+    found = whole_image("tone", bench)
+    return [*found, *_present(judge.consensus(bench.by_class))]
 
 
 def sample_specific(bench: Bench) -> list[Suspicion]:
@@ -145,7 +154,7 @@ INVERSION: dict[str, Stage] = {
     "patch": patches,
     "additive": partial(whole_image, "additive"),
     "low-frequency": partial(whole_image, "low-frequency"),
-    "tone": partial(whole_image, "tone"),
+    "tone": tones,
     "warp": partial(whole_image, "warp"),
     "generator": sample_specific,
     "pair": pairs,

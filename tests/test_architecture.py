@@ -27,7 +27,7 @@ LAYERS = (
     {"calibrate", "fuzzed", "repaired", "screening", "selftest", "training_data"},
     {"scan"},
     {"suspected"},
-    {"confirmation", "stages"},
+    {"confirmation", "stages", "yardstick"},
     {"judge", "profiles", "unseeded"},
     {"calibration"},
     {"search", "confirm", "dataset", "repair"},

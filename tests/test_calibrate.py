@@ -45,8 +45,10 @@ def surveyed(monkeypatch):
 
 
 def test_the_reference_keeps_the_evidence_and_what_the_model_is():
-    kept = Entry("a", "a" * 64, "quick", 1, 30, 10, True, 200, {"patch": 1.5})
+    kept = Entry("a", "a" * 64, "quick", 1, 30, 10, True, 200, {"consensus": 0.0, "patch": 1.5})
     assert calibrate.entry_of(RESULT, "a", "quick") == kept
+    agreed = replace(RESULT, statistics={"patch": 1.5, "consensus": 2.0})
+    assert calibrate.entry_of(agreed, "a", "quick").evidence == agreed.statistics
 
 
 def test_a_scan_without_a_verdict_is_of_no_use_and_says_why():
@@ -138,6 +140,6 @@ def test_a_backdoored_model_is_surveyed_to_the_end_and_called_nothing(tmp_path):
     ((_, entry),) = calibrate.calibrate([tmp_path / "model.keras"], (), tmp_path / "reference.json", options)
     assert (entry.channels, entry.side, entry.classes) == (1, 4, 3)
     assert entry.mode == "quick, search.refine_steps=20"
-    assert {"patch", "confined", "additive", "low-frequency"} <= entry.evidence.keys()
+    assert {"patch", "confined", "additive", "low-frequency", "consensus"} <= entry.evidence.keys()
     stored = json.loads((tmp_path / "reference.json").read_text())
     assert stored["models"][0]["evidence"] == entry.evidence

@@ -57,6 +57,17 @@ def test_a_test_that_finds_something_in_no_clean_model_has_their_number_as_its_r
     assert chosen.p_value({"patch": 1.0, "warp map": 3.0}) < chosen.p_value({"patch": 1.0})
 
 
+def test_a_test_that_came_after_a_reference_counts_once_all_its_models_have_it():
+    tests = ("patch", "consensus")
+    new, old = clean_models(60, tests=tests), [entry(60, {"patch": 0.1})]
+    found = {"patch": 1.0, "consensus": 9.0}
+    assert Stratum.of("grey", new).p_values(found)["consensus"] < 0.01
+    for models in (new + old, clean_models(60, tests=("patch",))):
+        mixed = Stratum.of("grey", models)
+        assert mixed.p_values(found)["consensus"] == 1.0
+        assert mixed.p_value(found) == mixed.p_value({"patch": 1.0})
+
+
 def test_where_few_differ_from_the_most_the_tail_has_no_more_than_those():
     # The 80 % quantile is 0, which one of ten exceeds, by 1.
     assert tail_p(2.0, np.array([0.0] * 9 + [1.0])) == pytest.approx(0.1 * np.exp(-2))

@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 
 from pytest_backdoor import judge
 from pytest_backdoor.calibration import Entry, Stratum
-from pytest_backdoor.judge import Suspicion, Yardstick
+from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Evidence
 from pytest_backdoor.search.arms import Arm
 from pytest_backdoor.search.inversion import Inversion
-from pytest_backdoor.stats import small_outlier, tail
+from pytest_backdoor.stats import fisher, small_outlier, tail
 from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers.trigger import Trigger
+from pytest_backdoor.yardstick import Yardstick, choose
 
 CLASSES = 10
 EVEN = [40.0, 44, 38, 41, 43, 39, 42, 45, 37, 40]  # pixels that each class of a clean model needs
@@ -129,6 +130,16 @@ def test_targets_that_are_known_are_left_out():
     assert suspicion.target != 3
     assert suspicion.p_value == judge.one_class("patch", targets(without), CLASSES).p_value
     assert judge.one_class("patch", targets([2.0, 3.0]), CLASSES, known={0}) is None
+
+
+def test_every_class_is_compared_with_the_others_the_smallest_first():
+    found = targets(with_size(3, 2.0))
+    every = judge.each_class("patch", found, CLASSES)
+    assert every[0].p_value == judge.one_class("patch", found, CLASSES).p_value
+    assert [each.target for each in every] == [3, 8, 2, 5, 0, 9, 6, 4, 1, 7]
+    others = np.log(with_size(3, 2.0))[np.arange(CLASSES) != 8]
+    assert every[1].p_value == small_outlier(np.log(37.0), others, judge.SPREAD["patch"], judge.WEIGHT)
+    assert every[1].trigger is found.triggers[8]
 
 
 def test_one_class_alone_says_nothing():
@@ -324,12 +335,12 @@ def test_what_was_confirmed_is_not_tried_again():
 def test_beside_a_confirmed_suspicion_no_strong_one_counts_that_was_not_tried():
     confirmed = dataclasses.replace(suspicion_of("all-to-one", 1e-9), confirmed=True)
     strong, weak = suspicion_of("all-to-one", 10**-2.6, "tone"), suspicion_of("all-to-one", 10**-2.4, "warp")
-    margin = judge.margin(np.array([5.0, 5.2, 4.8, 5.1, 20.0]))  # nothing to try
+    margin = judge.margins(np.array([5.0, 5.2, 4.8, 5.1, 20.0]))[0]  # nothing to try
     assert judge.held([confirmed, strong, weak, margin]) == [confirmed, weak, margin]
 
 
 def test_the_margin_of_one_class_says_nothing_of_triggers_to_others():
-    margin = judge.margin(np.array([5.0, 5.2, 4.8, 5.1, 20.0]))
+    margin = judge.margins(np.array([5.0, 5.2, 4.8, 5.1, 20.0]))[0]
     own, other = (dataclasses.replace(suspicion_of("all-to-one", 0.1), target=target) for target in (4, 3))
     pair = dataclasses.replace(other, kind="source-specific", source=1)
     label_map = suspicion_of("all-to-all", 0.1, "patch map")
@@ -342,14 +353,14 @@ def test_what_only_the_margin_of_another_class_makes_unusual_is_not_tried():
     about = "standard", 1, 28, 10, False, 200
     clean = [Entry(str(number), f"{number:064}", *about, {"patch": 0.01 * number}) for number in range(99)]
     yardstick = Yardstick("grey", Stratum.of("grey", clean))
-    margin = dataclasses.replace(judge.margin(np.array([5.0, 5.2, 4.8, 5.1, 20.0])), p_value=1e-6)
+    margin = dataclasses.replace(judge.margins(np.array([5.0, 5.2, 4.8, 5.1, 20.0]))[0], p_value=1e-6)
     own, other = (dataclasses.replace(suspicion_of("all-to-one", 0.5), target=target) for target in (4, 3))
     assert yardstick.likeliest([margin, other], 0.02) is None
     assert yardstick.likeliest([margin, own], 0.02) is own
 
 
 def test_a_class_that_leads_much_further_than_the_others_is_evidence_without_a_trigger():
-    even, far = (judge.margin(np.array([5.0, 5.2, 4.8, 5.1, leads])) for leads in (5.3, 20.0))
+    even, far = (judge.margins(np.array([5.0, 5.2, 4.8, 5.1, leads]))[0] for leads in (5.3, 20.0))
     assert (far.check, far.target, far.trigger) == ("margin", 4, None)
     others = -np.log([5.0, 5.2, 4.8, 5.1])
     assert far.p_value == small_outlier(-np.log(20.0), others, judge.SPREAD["margin"], judge.WEIGHT)
@@ -357,9 +368,57 @@ def test_a_class_that_leads_much_further_than_the_others_is_evidence_without_a_t
     assert not suspicious(far)  # there is nothing to confirm
 
 
+def searches(**sizes):
+    """The suspicions of each class by search, as a scan collects them."""
+    return {
+        check: judge.each_class(check, targets(found, "patch" if check == "warp" else check), len(found))
+        for check, found in sizes.items()
+    }
+
+
+def test_a_class_that_stands_out_a_little_in_every_search_stands_out_together():
+    found = searches(patch=with_size(3, 15.0), additive=with_size(3, 20.0))
+    apart = {check: every[0] for check, every in found.items()}
+    together = judge.consensus(found)
+    assert (together.check, together.kind, together.target, together.arms) == ("consensus", "all-to-one", 3, CLASSES)
+    assert together.p_value == fisher([each.p_value for each in apart.values()])
+    assert together.evidence > max(each.evidence for each in apart.values())
+    assert apart["additive"].p_value < apart["patch"].p_value
+    assert together.trigger is apart["additive"].trigger
+    assert not together.strong  # by plain rules tests that say the same would count twice
+
+
+def test_where_each_search_has_another_favourite_there_is_no_consensus():
+    agreed = judge.consensus(searches(patch=with_size(3, 15.0), additive=with_size(3, 20.0)))
+    split = judge.consensus(searches(patch=with_size(3, 15.0), additive=with_size(5, 20.0)))
+    assert split.target == 5
+    assert split.evidence < agreed.evidence
+
+
+def test_a_margin_takes_part_in_a_consensus_but_has_no_trigger_to_give():
+    margins = judge.margins(np.array([5.0, 5.2, 4.8, 20.0, *[5.0] * 6]))
+    found = {"margin": margins} | searches(patch=with_size(3, 15.0))
+    together = judge.consensus(found)
+    assert together.p_value == fisher([found["margin"][0].p_value, found["patch"][0].p_value])
+    assert together.trigger is found["patch"][0].trigger
+    assert judge.consensus({"margin": margins}) is None
+
+
+def test_a_class_that_a_search_left_out_has_no_support_from_it():
+    found = searches(patch=with_size(3, 15.0), additive=EVEN)
+    found["additive"] = [each for each in found["additive"] if each.target != 3]
+    assert judge.consensus(found).p_value == fisher([found["patch"][0].p_value, 1.0])
+
+
+def test_one_search_is_no_consensus_and_warps_have_none():
+    patches = searches(patch=with_size(3, 15.0))
+    assert judge.consensus({}) is judge.consensus(patches) is judge.consensus(patches | {"additive": []}) is None
+    assert judge.consensus(patches | searches(warp=with_size(3, 15.0))) is None
+
+
 @pytest.mark.parametrize("margins", [[3.0], [3.0, -1.0, 2.0]])
 def test_margins_that_cannot_be_compared_say_nothing(margins):
-    assert judge.margin(np.array(margins)) is None
+    assert judge.margins(np.array(margins)) == []
 
 
 GREY = np.tile(np.linspace(0.2, 0.8, 20, dtype="float32")[:, None, None], (3, 1, 20, 1))
@@ -422,9 +481,7 @@ def test_evidence_is_minus_log10_of_each_tests_p_value():
 
 
 def test_without_a_reference_like_the_model_the_plain_rules_are_taken_and_say_why():
-    chosen = judge.yardstick(
-        Subject("large", (500, 500, 3), 10, None, None, True), Options(), "standard", "inversion", 200
-    )
+    chosen = choose(Subject("large", (500, 500, 3), 10, None, None, True), Options(), "standard", "inversion", 200)
     assert chosen.stratum is None
     assert chosen.name.startswith("uncalibrated: ")
 

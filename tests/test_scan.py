@@ -12,10 +12,11 @@ from pytest_backdoor import scan as scanning
 from pytest_backdoor.attacks import all_to_one, pixel
 from pytest_backdoor.calibration import Entry, Stratum
 from pytest_backdoor.errors import ContractError, TriggerError
-from pytest_backdoor.judge import Suspicion, Yardstick
+from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Finding
 from pytest_backdoor.scan import Trail, _confirm, _confirm_further, generator, scan, trigger_success
+from pytest_backdoor.yardstick import Yardstick
 from tests.tiny import linear
 
 CLASSES, SIDE, TARGET, PLACE = 6, 13, 4, (12, 6)
@@ -116,7 +117,8 @@ def test_the_same_model_without_the_pixel_is_clean(seeds):
 
 
 def suspicion_of(check, evidence):
-    return Suspicion(check, "all-to-one", 10**-evidence, 1, True, PLANTED, TARGET)
+    """A suspicion with a trigger of its own."""
+    return Suspicion(check, "all-to-one", 10**-evidence, 1, True, dataclasses.replace(PLANTED), TARGET)
 
 
 FOUND = Finding("BD301", "patch", "all-to-one", TARGET, None, None, 1.0, 1, (1.0, 0.9, 1.0), 1.0)
@@ -168,6 +170,22 @@ def test_of_a_clean_model_every_strong_suspicion_is_tried_and_none_is_a_finding(
     assert judge.evidence(trail.suspicions) == {"patch": 0.0, "warp": 2.6, "tone": 2.4}
 
 
+@pytest.mark.parametrize("holds", [True, False])
+def test_two_suspicions_with_one_trigger_are_tried_once(tried, holds):
+    names, good = tried
+    if holds:
+        good.add("patch")
+    patch = suspicion_of("patch", 3)
+    consensus = dataclasses.replace(patch, check="consensus", p_value=1e-4)
+    outcome = {"patch": 3.0, "consensus": 4.0} if holds else {"patch": 0.0, "consensus": 0.0}
+    assert judge.evidence(trail_of(0.0, patch, consensus).suspicions) == outcome
+    later = trail_of(0.0, patch)
+    later.add([consensus, suspicion_of("tone", 2)])
+    assert judge.evidence(later.suspicions) == outcome | {"tone": 2.0}
+    assert names == ["patch", "patch"]
+    assert [each.confirmed for each in later.suspicions] == [holds, holds, False]
+
+
 @pytest.mark.parametrize(("holds", "p_value"), [(False, 1.0), (True, 2 / 61)])  # one of the 60 is first in two tests
 def test_what_raised_no_alarm_is_tried_as_that_of_the_clean_models_was(
     seeds, reference, tried, monkeypatch, holds, p_value
@@ -195,7 +213,7 @@ def test_unusual_evidence_without_a_trigger_that_explains_it_clears_no_model(see
     alarmed = SimpleNamespace(
         name="plain", p_value=lambda suspicions: 0.002, likeliest=lambda suspicions, alpha: None, stratum=None
     )
-    monkeypatch.setattr(scanning.judge, "yardstick", lambda *about: alarmed)
+    monkeypatch.setattr(scanning.yardstick, "choose", lambda *about: alarmed)
     short = dataclasses.replace(SHORT, set=("search.steps=20", "search.faint_steps=5", "search.pair_steps=5"))
     result = scan(model(deciding=0.0), seeds, short)
     assert (result.verdict, result.findings, result.p_value) == ("inconclusive", (), 0.002)
