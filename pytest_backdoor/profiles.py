@@ -24,7 +24,7 @@ PROFILES = {
     "quick": inversion.Settings(
         methods="inversion",
         steps=70,
-        faint_steps=25,
+        faint_steps=50,
         drawn_steps=0,
         confined_steps=70,
         finalists=4,
