@@ -2,7 +2,7 @@
 
 Each test compares a trigger with the model's own other classes and gives its evidence, -log10 of a p-value whose prior
 spreads were chosen on models that nothing is reported on (docs/detection.md). What evidence is worth is known from a
-reference of clean models (calibration.py). Where a model is unlike that reference the p-values are taken as they are,
+reference of clean models (yardstick.py). Where a model is unlike that reference the p-values are taken as they are,
 corrected for all tests of a full scan (Bonferroni) and for the arms that each compares, and only of findings that are
 also strong by plain rules.
 """

@@ -207,9 +207,9 @@ class Trail:
     def add(self, suspicions: Iterable[Suspicion]) -> None:
         """Takes suspicions in; one whose trigger was tried already shares the outcome."""
         for each in suspicions:
-            known = (old for old in self.suspicions if old.trigger is each.trigger and not old.untried)
-            same = next(known, None) if each.trigger is not None else None
-            self.suspicions.append(each if same is None else each.tried(same.confirmed))
+            tried = [old for old in self.suspicions if old.trigger is each.trigger and not old.untried]
+            shared = each.trigger is not None and tried
+            self.suspicions.append(each.tried(tried[0].confirmed) if shared else each)
 
     def skip(self, search: str, reason: str) -> None:
         self.skipped.setdefault(reason, []).append(search)

@@ -388,11 +388,12 @@ def test_a_class_that_stands_out_a_little_in_every_search_stands_out_together():
     assert not together.strong  # by plain rules tests that say the same would count twice
 
 
-def test_where_each_search_has_another_favourite_there_is_no_consensus():
-    agreed = judge.consensus(searches(patch=with_size(3, 15.0), additive=with_size(3, 20.0)))
-    split = judge.consensus(searches(patch=with_size(3, 15.0), additive=with_size(5, 20.0)))
-    assert split.target == 5
-    assert split.evidence < agreed.evidence
+def test_a_favourite_of_one_search_has_no_support_from_one_with_another():
+    found = searches(patch=with_size(3, 15.0), additive=with_size(5, 20.0))
+    (patch,) = (each for each in found["patch"] if each.target == 5)
+    split = judge.consensus(found)
+    assert (split.target, split.p_value) == (5, fisher([patch.p_value, found["additive"][0].p_value]))
+    assert split.evidence < found["additive"][0].evidence
 
 
 def test_a_margin_takes_part_in_a_consensus_but_has_no_trigger_to_give():
