@@ -39,7 +39,6 @@ from pytest_backdoor.unseeded import GIVE_SEEDS
 FILTER = "input-filter"
 FAMILIES = ("patch", "additive", "low-frequency", "tone", "warp", "generator")  # that a rule is searched for in
 TUNINGS = (  # of unlearning, the first that keeps the accuracy on both halves of the seeds
-    tuning.Settings(steps=100),
     tuning.Settings(steps=300),
     tuning.Settings(steps=300, rates=(0.03, 0.01)),
 )
@@ -104,7 +103,7 @@ def _unlearning(
         tuned = unlearning.unlearned(ward.model, ward.subject, ward.tuning, shown, chosen, rng, beside)
         if (lost := _lost(ward, tuned)) < least:
             least, made = lost, tuned
-            done = f"tuned for {chosen.steps} steps with {', '.join([*counts, *_count(beside, 'others')])}"
+            done = f"tuned from rate {chosen.rates[0]:g} with {', '.join([*counts, *_count(beside, 'others')])}"
         if least <= ward.max_loss:
             break
     return made, done

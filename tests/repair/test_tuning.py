@@ -1,12 +1,13 @@
 """Tuning and unlearning of tiny models: what is learned, what is kept, and that the generator decides all."""
 
+import keras
 import numpy as np
 import pytest
 
 from pytest_backdoor.attacks import pixel
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.repair.tuning import Settings, batch, seen_alike, tuned
-from pytest_backdoor.repair.unlearning import unlearned
+from pytest_backdoor.repair.unlearning import later, unlearned
 from tests.tiny import bright_model, bright_pixels, subject_of
 
 SHAPE = (8, 8, 1)
@@ -121,3 +122,20 @@ def test_other_triggers_are_unlearned_too():
 def test_a_batch_without_triggers_shows_clean_images():
     drawn = batch(bright_pixels()[1], [[]], 3, Settings(batch=40), rng())
     assert np.array_equal(drawn.shown, drawn.clean)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_first_half_of_the_layers_with_weights_stays(nested):
+    hidden = [keras.layers.Flatten(), *(keras.layers.Dense(units) for units in (4, 3, 2))]
+    inside = [keras.Sequential([keras.Input(SHAPE), *hidden])] if nested else hidden
+    model = keras.Sequential([keras.Input(SHAPE), *inside, keras.layers.Dense(2)])
+    assert [mask.shape for mask in later(model)] == [weight.shape for weight in model.weights]
+    assert [set(mask.flat) for mask in later(model)] == [{0}] * 4 + [{1}] * 4
+
+
+def test_unlearning_leaves_the_first_layers_alone():
+    subject, seeds = bright_pixels()
+    model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), *map(keras.layers.Dense, (4, 3))])
+    made = unlearned(model, subject, seeds, [TRIGGER], Settings((0.1,), steps=3), rng())
+    changed = [not np.array_equal(*each) for each in zip(model.get_weights(), made.get_weights(), strict=True)]
+    assert changed == [False, False, True, True]
