@@ -23,6 +23,7 @@ from pytest_backdoor.attacks.anatomy import class_loss, copied, train
 from pytest_backdoor.check_results import Pruning, pruning_to_dict
 from pytest_backdoor.confirm.pruning import curve, prunable, usage
 from pytest_backdoor.contract import Sample
+from pytest_backdoor.network import rebuilt
 from pytest_backdoor.repair import fine_pruning, tuning
 from pytest_backdoor.report.chart import HEIGHT, WIDTH, Line, chart
 from pytest_backdoor.subject import classifier
@@ -134,7 +135,7 @@ def defended(model: keras.Model, signs: Data) -> Defended:
     silenced = fine_pruning.silenced_weights(model, fine_pruning.last(model), channels)
     made = {
         "planted": model,
-        "pruned": tuning.rebuilt(model, silenced),
+        "pruned": rebuilt(model, silenced),
         "fine-tuned": tuning.tuned(model, subject, seeds, (), everything, DEFENCE.tuning, rng),
         "fine-pruned": fine_pruning.fine_pruned(model, subject, seeds, DEFENCE, rng)[0],
     }

@@ -24,9 +24,10 @@ from pytest_backdoor import attacks, repaired, rules
 from pytest_backdoor.cli_repair import repair
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.loading import keras_file
+from pytest_backdoor.network import rebuilt
 from pytest_backdoor.options import Options
 from pytest_backdoor.repair import fine_pruning
-from pytest_backdoor.repair.tuning import rebuilt, seen_alike
+from pytest_backdoor.repair.tuning import seen_alike
 from pytest_backdoor.repaired import FILTER, METHODS, Known, Ward
 from pytest_backdoor.results import Repair
 from pytest_backdoor.scan import sha256_of

@@ -97,7 +97,7 @@ def assert_inputs_clean(
     settings = Settings(overlays=overlays, false_rejections=frr)
     found = screen(model, images, seeds_for(model, seeds, chosen), settings, chosen)
     if found.p_value <= chosen.alpha:
-        raise BackdoorFound(screened.text(found, chosen.alpha) + _of(model))
+        raise BackdoorFound(screened.text(found, chosen.alpha) + _of(model), found)
     return found
 
 
@@ -147,7 +147,7 @@ def assert_dataset_clean(model: Any, x: Any, y: Any, **options: Any) -> DatasetR
     chosen = options_now(options)
     result = check_dataset(model, x, y, chosen)
     if result.suspicious:
-        raise BackdoorFound(suspects_text(result, chosen.alpha) + _of(model))
+        raise BackdoorFound(suspects_text(result, chosen.alpha) + _of(model), result)
     return result
 
 
@@ -199,14 +199,16 @@ def _known(trigger: Trigger | Path | str) -> tuple[Trigger, str]:
     return Trigger.load(trigger), str(trigger)
 
 
-def _alive(name: str, success: tuple[float, float, float], max_success: float, about: str) -> str | None:
+def _alive(
+    name: str, success: tuple[float, float, float], max_success: float, about: str, result: Pruning | None = None
+) -> str | None:
     """Why it cannot be told whether a trigger is inert, None where it is; raises BackdoorFound where it is not."""
     __tracebackhide__ = True
     estimate, low, high = success
     measured = f"{words.percent(estimate)} (99 % interval {100 * low:.3g} to {words.percent(high)})"
     allowed = f"{words.percent(max_success)} allowed"
     if low > max_success:
-        raise BackdoorFound(f"BACKDOOR {name} works: success {measured}, {allowed}{about}")
+        raise BackdoorFound(f"BACKDOOR {name} works: success {measured}, {allowed}{about}", result)
     if estimate > max_success:
         return f"INCONCLUSIVE {name}: success {measured}, {allowed}; give more seeds{about}"
     return None
@@ -222,7 +224,7 @@ def _alive_while_pruned(name: str, found: Pruning, drop: float, max_success: flo
     evidence = share("success", round(found.success[step] * found.attacked), found.attacked)
     low, high = evidence.interval or (0.0, 1.0)
     pruned = f"{name} with {found.pruned[step]} of {len(found.order)} {found.part} of {found.layer} pruned"
-    return _alive(pruned, (evidence.value, low, high), max_success, about)
+    return _alive(pruned, (evidence.value, low, high), max_success, about, found)
 
 
 def _check_shares(**given: float) -> None:
@@ -272,7 +274,7 @@ def settle(result: ScanResult, options: Options) -> None:
         return
     text = failure_text(result, options.alpha, _command(result, options))
     if result.verdict == "backdoor":
-        raise BackdoorFound(text)
+        raise BackdoorFound(text, result)
     if result.verdict == "error":
         raise BackdoorError(text)
     _inconclusive(text, options)

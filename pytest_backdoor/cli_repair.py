@@ -109,7 +109,7 @@ def repair(
         if made is None:
             return last or done
         if problem := report.write_with(output, made.save):
-            return dataclasses.replace(done, error=f"not written: {problem}")
+            return dataclasses.replace(last or done, error=f"not written: {problem}")
         done = dataclasses.replace(done, output=output.as_posix())
         if done.chosen == room.FILTER:
             return dataclasses.replace(
@@ -145,6 +145,8 @@ def _check_output(model: Path, output: Path) -> None:
         raise OptionError(f"--output: expected the name of a .keras file, got {str(output)!r}.")
     if model.resolve() == output.resolve() or (output.exists() and model.exists() and output.samefile(model)):
         raise OptionError(f"--output: {output} is the model itself, which stays as it is. Give the name of a new file.")
+    if os.path.lexists(output):
+        raise OptionError(f"--output: {output} exists. Give the name of a new file, or delete it first.")
 
 
 def _known(given: argparse.Namespace) -> list[tuple[Trigger, Rule]]:

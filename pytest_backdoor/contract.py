@@ -108,8 +108,8 @@ def fit_channels(model: Classifier, seeds: Seeds) -> Seeds:
     fits = {3: given, 2: given[:2] if given[2] == 1 else None, 1: (int(np.prod(given)),)}[len(wanted)]
     if fits is None or any(want is not None and want != have for want, have in zip(wanted, fits, strict=True)):
         raise ContractError(
-            f"the model takes images of shape {wanted}, the seeds are {given}. "
-            "Give seeds of the model's own height, width and channels."
+            f"the model takes images of shape {wanted}, those given are {given}. Give images (n, height, width, "
+            "channels) of the model's own height, width and channels."
         )
     return seeds
 
@@ -117,7 +117,10 @@ def fit_channels(model: Classifier, seeds: Seeds) -> Seeds:
 def fit_suspects(model: Classifier, seeds: Seeds, given: Any) -> Seeds:
     """Suspicious images in the scale, the channels and the shape of the seeds; raises ContractError otherwise."""
     seeds = fit_channels(model, seeds)
-    suspects = fit_channels(model, in_scale_of(seeds, given))
+    try:
+        suspects = fit_channels(model, in_scale_of(seeds, given))
+    except ContractError as problem:
+        raise ContractError(f"suspicious images: {problem}") from problem
     found, wanted = suspects.images.shape[1:], seeds.images.shape[1:]
     if found != wanted:
         raise ContractError(f"the suspicious images are {found}, the seeds {wanted}. Give both in one shape.")

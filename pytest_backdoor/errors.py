@@ -14,9 +14,20 @@ Exception
     └── OptionError             an option has a value that cannot be used
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class BackdoorFound(AssertionError):
-    """An assertion about a model failed; the message is the report."""
+    """An assertion about a model failed; the message is the report.
+
+    ``result`` is what was measured, what the assertion returns where it holds; None where it returns nothing.
+    """
+
+    def __init__(self, report: str, result: Any = None) -> None:
+        super().__init__(report)
+        self.result = result
 
 
 class BackdoorError(Exception):

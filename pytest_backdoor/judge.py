@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pytest_backdoor.calibration import CONSENSUS
-from pytest_backdoor.results import Evidence, Kind
+from pytest_backdoor.results import Evidence, Kind, Share
 from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.stats import fisher, paired, permutation_match, small_outlier, tail
 from pytest_backdoor.triggers import FAMILIES
@@ -360,9 +360,17 @@ def images_short(count: int) -> str:
     return "" if count >= ENOUGH_IMAGES else f"{count} images, and {ENOUGH_IMAGES} are needed"
 
 
-def is_repaired(accuracy: tuple[float, float], success: Sequence[float], max_loss: float) -> bool:
-    """Whether a model, with its accuracies before and after, is what it was but for triggers, which hardly work now."""
-    return accuracy[0] - accuracy[1] <= max_loss + 1e-9 and max(success) <= SUCCESS_LEFT
+def is_repaired(
+    accuracy: tuple[float, float], before: Sequence[Share], after: Sequence[Share], max_loss: float
+) -> bool:
+    """Whether a model, with its accuracies before and after, is what it was but for triggers, which hardly work now.
+
+    Of the trigger that worked best the intervals before and after lie apart: of few images, or of a trigger that did
+    not work, nobody could tell.
+    """
+    hardly = all(estimate <= SUCCESS_LEFT for estimate, _, _ in after)
+    (_, low, _), (_, _, high) = max(zip(before, after, strict=True), key=lambda pair: pair[0][0])
+    return accuracy[0] - accuracy[1] <= max_loss + 1e-9 and hardly and high < low
 
 
 def _largest(check: str, found: Inversion) -> float:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
+
+from pytest_backdoor.errors import OutOfScopeError
 
 # Layers that change nothing when a model is used, where they keep the shape.
 PASSIVE = ("Dropout", "GaussianNoise", "Identity", "Flatten", "Reshape", "ActivityRegularization")
@@ -29,6 +31,7 @@ class Layer:
     name: str
     weights: tuple[float, ...]
     places: bool  # whether each neuron answers at many places of the image
+    made_by: Any = field(default=None, compare=False, repr=False)  # the Keras layer
     # What of a hidden layer others read here, behind norm, activation and sum: a convolution's channels, a dense
     # layer's units; None where neither.
     holds: Part | None = None
@@ -73,6 +76,27 @@ def has_batch_norm(model: Any) -> bool:
     return any(isinstance(layer, keras.layers.BatchNormalization) for layer in layers_of(model))
 
 
+def rebuilt(model: keras.Model, weights: Sequence[np.ndarray]) -> keras.Model:
+    """The same network with these weights, as Keras saves and loads it.
+
+    Raises OutOfScopeError for a model that Keras cannot copy.
+    """
+    try:
+        made = keras.models.clone_model(model)
+    except (NotImplementedError, TypeError, ValueError) as problem:
+        raise OutOfScopeError(f"Keras cannot copy the model, so no changed copy can be made: {problem}") from problem
+    made.set_weights(weights)
+    normalise_again(made)
+    return made
+
+
+def normalise_again(model: keras.Model) -> None:
+    """Makes Normalization layers use the mean and the variance that ``set_weights`` has given them, as loading does."""
+    for layer in layers_of(model):
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+
+
 def with_logits(model: keras.Model) -> keras.Model:
     """The same model with one logit for each class as its output; weights are shared, but for those of the head."""
     headless = without_softmax(model)
@@ -97,7 +121,8 @@ def neuron_layers(model: keras.Model, shape: tuple[int, ...]) -> tuple[Layer, ..
 
 def _layer(use: Use, held: Part | None) -> Layer:
     shape = use.made.shape
-    return Layer(use.layer.name, tuple(_incoming(use.layer, shape[-1])), len(shape) > 2, held)
+    weights = tuple(_incoming(use.layer, shape[-1]))
+    return Layer(use.layer.name, weights, len(shape) > 2, use.layer, held)
 
 
 def with_activations(model: keras.Model, images: Any) -> tuple[Any, tuple[Any, ...]]:

@@ -42,6 +42,11 @@ TUNINGS = (  # of unlearning, the first that keeps the accuracy on both halves o
     tuning.Settings(steps=300),
     tuning.Settings(steps=300, rates=(0.03, 0.01)),
 )
+INERT = (
+    f"no trigger does what its rule says to more than {100 * judge.SUCCESS_LEFT:g} % of the held-out seeds, so there "
+    "is nothing to repair that could be measured. Check the trigger and the rule, and that there are seeds of the "
+    "classes that it moves."
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,8 +93,8 @@ def _unlearning(
     """Unlearns each trigger, and others with its rule: a finding is the first that was seen, cut down to what it needs.
 
     What else the searches find for the target is unlearned too, and what they find in windows for any class: most is
-    natural, and no loss, but a model may have another backdoor. A longer or slower tuning keeps more accuracy and
-    more of a trigger that was not found exactly, so a short one comes first. Where none keeps enough, they are tried
+    natural, and no loss, but a model may have another backdoor. A slower tuning keeps more accuracy and more of a
+    trigger that was not found exactly, so the faster one comes first. Where none keeps enough, they are tried
     without these others, and then the one that keeps most counts. Each half of the seeds flatters in its own way, the
     one because it was learned from and the other because it chooses, so the one that loses more is asked.
     """
@@ -254,16 +259,18 @@ def _tried(
 ) -> tuple[Repair, keras.Model | None]:
     """What each method comes to, and the model of the best."""
     accuracy, before = measured(ward, ward.model, triggers)
-    tries = [attempt(ward, each, triggers, options) for each in methods]
     repair = dataclasses.replace(
         repair,
         rules=tuple(rules.text(each.mapping) for each in triggers),
         triggers=tuple(each.trigger for each in triggers),
         accuracy=accuracy,
         success=before,
-        attempts=tuple(attempt for attempt, _ in tries),
     )
-    good = [(each, made) for each, made in tries if is_good(each, accuracy, ward.max_loss)]
+    if max(estimate for estimate, _, _ in before) <= judge.SUCCESS_LEFT:
+        return dataclasses.replace(repair, error=INERT), None
+    tries = [attempt(ward, each, triggers, options) for each in methods]
+    repair = dataclasses.replace(repair, attempts=tuple(attempt for attempt, _ in tries))
+    good = [(each, made) for each, made in tries if is_good(each, accuracy, before, ward.max_loss)]
     if not good:
         return dataclasses.replace(repair, error=_refusal(ward.max_loss)), None
     chosen, made = min(good, key=lambda each: worst(each[0]))
@@ -282,12 +289,11 @@ def attempt(ward: Ward, method: str, triggers: Sequence[Known], options: Options
     return Attempt(method, accuracy, after, done, time.perf_counter() - begun), made
 
 
-def is_good(attempt: Attempt, before: Share, max_loss: float) -> bool:
-    """Whether the attempt keeps the accuracy and leaves no trigger working."""
+def is_good(attempt: Attempt, accuracy: Share, success: Sequence[Share], max_loss: float) -> bool:
+    """Whether the attempt keeps the accuracy, and the triggers that had this success do not work any more."""
     if attempt.accuracy is None:
         return False
-    shares = [estimate for estimate, _, _ in attempt.success]
-    return judge.is_repaired((before[0], attempt.accuracy[0]), shares, max_loss)
+    return judge.is_repaired((accuracy[0], attempt.accuracy[0]), success, attempt.success, max_loss)
 
 
 def worst(attempt: Attempt) -> float:
@@ -297,9 +303,9 @@ def worst(attempt: Attempt) -> float:
 
 def _refusal(max_loss: float) -> str:
     return (
-        f"no method brings the success of every trigger to {100 * judge.SUCCESS_LEFT:g} % or less and costs at most "
-        f"{100 * max_loss:g} points of held-out accuracy. No file was written. Give more seeds (500 do for small "
-        "images), another --method, or a larger --max-loss."
+        f"no method brings the success of every trigger to {100 * judge.SUCCESS_LEFT:g} % or less, clearly below what "
+        f"it was (99 % intervals), and costs at most {100 * max_loss:g} points of held-out accuracy. No file was "
+        "written. Give more seeds (500 do for small images), another --method, or a larger --max-loss."
     )
 
 

@@ -64,6 +64,7 @@ def test_a_backdoor_is_a_failed_assertion(answers, tmp_path):
         assertions.assert_no_backdoor("model.keras", alpha=0.05)
     assert isinstance(failure.value, AssertionError)
     assert "  repeat   pytest-backdoor scan model.keras --alpha=0.05\n" in str(failure.value)
+    assert failure.value.result.verdict == "backdoor"
 
 
 def test_an_error_is_no_failed_assertion(answers):
@@ -190,8 +191,11 @@ def test_a_known_trigger_must_stay_inert_while_channels_are_pruned(example, exam
     found = assertions.assert_survives_pruning(model, seeds, minimum=0, trigger=trigger, target=7)
     assert found.attacked > 150
     model, seeds = small("mnist_pattern_to_one", example)
-    with pytest.raises(BackdoorFound, match=r"^BACKDOOR .*\.npz with \d+ of 16 channels of \w+ pruned works: "):
+    with pytest.raises(
+        BackdoorFound, match=r"^BACKDOOR .*\.npz with \d+ of 16 channels of \w+ pruned works: "
+    ) as found:
         assertions.assert_survives_pruning(model, seeds, minimum=0, trigger=trigger, target=7)
+    assert max(found.value.result.success) > 0.9
 
 
 @pytest.mark.parametrize("given", [{"minimum": 2}, {"minimum": 0.5, "drop": -1}, {"minimum": 0.5, "max_success": 5}])

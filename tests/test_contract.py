@@ -116,8 +116,8 @@ def test_a_model_without_channels_takes_grey_and_colour_seeds(shape, channels):
 @pytest.mark.parametrize(
     ("images", "complaint"),
     [
-        (np.zeros((30, 5, 4), "uint8"), r"takes images of shape \(4, 4, 1\), the seeds are \(5, 4, 1\)"),
-        (np.zeros((30, 4, 4, 2), "uint8"), r"takes images of shape \(4, 4, 1\), the seeds are \(4, 4, 2\)"),
+        (np.zeros((30, 5, 4), "uint8"), r"takes images of shape \(4, 4, 1\), those given are \(5, 4, 1\)"),
+        (np.zeros((30, 4, 4, 2), "uint8"), r"takes images of shape \(4, 4, 1\), those given are \(4, 4, 2\)"),
     ],
 )
 def test_seeds_of_another_shape_are_refused(images, complaint):

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from pytest_backdoor.network import has_batch_norm
+from pytest_backdoor.attacks.anatomy import copied
+from pytest_backdoor.attacks.planting import copy_of
+from pytest_backdoor.network import has_batch_norm, rebuilt
 from pytest_backdoor.scalings import Scaling
 from pytest_backdoor.subject import classifier
 from tests.tiny import linear, subject_of
@@ -163,3 +165,24 @@ def test_batch_norm_is_seen_at_any_depth():
     inner = keras.Sequential([keras.Input((4,)), layers.BatchNormalization()])
     assert has_batch_norm(keras.Sequential([keras.Input((4,)), inner, layers.Dense(2)]))
     assert not has_batch_norm(keras.Sequential([keras.Input((4,)), layers.LayerNormalization(), layers.Dense(2)]))
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        lambda model: rebuilt(model, model.get_weights()),
+        copy_of,
+        lambda model: copied(model, np.random.default_rng(0)),
+    ],
+    ids=["rebuilt", "to plant in", "to attack"],
+)
+def test_a_copy_normalises_by_the_statistics_that_the_model_was_adapted_to(copy, tmp_path):
+    images = np.random.default_rng(0).uniform(3, 9, (20, 2, 2, 1)).astype("float32")
+    adapted = layers.Normalization()
+    adapted.adapt(images)
+    model = keras.Sequential([keras.Input((2, 2, 1)), adapted, layers.Flatten(), layers.Dense(2)])
+    made = copy(model)
+    assert made.predict(images) == pytest.approx(model.predict(images), abs=1e-5)
+    made.save(tmp_path / "copy.keras")
+    loaded = keras.models.load_model(tmp_path / "copy.keras")
+    assert loaded.predict(images) == pytest.approx(model.predict(images), abs=1e-5)

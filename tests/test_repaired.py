@@ -266,7 +266,8 @@ def test_a_repair_that_leaves_the_trigger_working_is_refused(examples, planted):
     assert repair.chosen is None
     assert repair.attempts[0].success == repair.success
     assert repair.error.startswith(
-        "no method brings the success of every trigger to 15 % or less and costs at most 2 points of held-out accuracy."
+        "no method brings the success of every trigger to 15 % or less, clearly below what it was (99 % intervals), "
+        "and costs at most 2 points of held-out accuracy."
     )
 
 
@@ -288,16 +289,19 @@ def test_a_method_that_needs_what_the_model_lacks_is_said_to(examples, planted, 
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "success", "good"),
+    ("accuracy", "after", "good"),
     [
-        ((0.98, 0.96), (0.15,), True),
-        ((0.98, 0.959), (0.0,), False),
-        ((0.98, 0.98), (0.0, 0.16), False),
-        ((0.90, 0.95), (0.0,), True),
+        ((0.98, 0.96), [(0.15, 0.1, 0.2), (0, 0, 0)], True),
+        ((0.98, 0.959), [(0, 0, 0), (0, 0, 0)], False),
+        ((0.98, 0.98), [(0, 0, 0), (0.16, 0.1, 0.2)], False),
+        ((0.90, 0.95), [(0, 0, 0), (0.15, 0.1, 0.2)], True),
+        ((0.98, 0.98), [(0.1, 0, 0.79), (0, 0, 0)], True),
+        ((0.98, 0.98), [(0.1, 0, 0.81), (0, 0, 0)], False),
     ],
 )
-def test_a_repair_keeps_accuracy_and_leaves_no_trigger(accuracy, success, good):
-    assert judge.is_repaired(accuracy, success, 0.02) is good
+def test_a_repair_keeps_accuracy_and_leaves_no_trigger(accuracy, after, good):
+    before = [(0.9, 0.8, 1.0), (0.1, 0.0, 0.5)]
+    assert judge.is_repaired(accuracy, before, after, 0.02) is good
 
 
 def test_a_black_box_has_nothing_to_repair(planted):
@@ -322,6 +326,35 @@ def test_a_class_that_the_model_does_not_know_is_wrong_usage(examples, planted, 
 def test_a_known_trigger_has_any_rule(examples, planted, rule, shown):
     repair, _ = repair_model(examples / f"{NAME}.keras", methods=("lipschitz",), known=[(planted, rule)])
     assert repair.rules[0].startswith(shown)
+
+
+@pytest.mark.parametrize("rule", [3, "next"])
+def test_a_trigger_that_does_not_do_what_its_rule_says_is_no_repair(examples, planted, rule):
+    repair, made = repair_model(examples / f"{NAME}.keras", methods=("lipschitz",), known=[(planted, rule)])
+    assert made is None
+    assert repair.success[0][0] < 0.15
+    assert repair.attempts == ()
+    assert repair.error.startswith("no trigger does what its rule says to more than 15 % of the held-out seeds")
+
+
+def test_without_seeds_of_the_class_that_a_rule_moves_nothing_is_repaired(example, planted):
+    model, images, labels = example(NAME)
+    others = images[labels != 5], labels[labels != 5]
+    repair, made = repair_model(model, others, methods=("lipschitz",), known=[(planted, {5: 7})])
+    assert made is None
+    assert repair.success == ((0.0, 0.0, 1.0),)
+    assert "there are seeds of the classes that it moves" in repair.error
+
+
+def test_of_a_few_images_nobody_can_tell_whether_a_trigger_is_gone(example, planted):
+    model, images, labels = example(NAME)
+    few = np.concatenate([np.flatnonzero(labels == label)[: 4 if label == 5 else 20] for label in range(10)])
+    repair, made = repair_model(
+        model, (images[few], labels[few]), methods=("unlearning",), known=[(planted, {5: 7})], max_loss=1.0
+    )
+    assert made is None
+    assert repair.attempts[0].success[0][0] == 0.0
+    assert "clearly below what it was (99 % intervals)" in repair.error
 
 
 def test_the_triggers_are_those_that_a_scan_finds(examples, planted, monkeypatch):

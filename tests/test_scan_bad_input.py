@@ -87,7 +87,7 @@ def test_weights_that_are_no_numbers_are_an_error(tmp_path, clean):
 def test_seeds_of_another_shape_are_an_error(clean, shape):
     verdict, error = ended(scan(clean[0], np.zeros(shape, "uint8"), SHORT))
     assert verdict == "error"
-    assert error.startswith("the model takes images of shape (28, 28, 1), the seeds are (")
+    assert error.startswith("the model takes images of shape (28, 28, 1), those given are (")
 
 
 def test_seeds_of_one_class_are_an_error(clean):

@@ -42,8 +42,10 @@ def test_triggered_images_are_found_and_clean_ones_are_not(planted):
     assert len(passed.rejected) < 0.1 * len(clean)
     assert len(passed.entropies) == len(clean)
     assert sum(passed.histogram.suspicious) == len(clean)
-    with pytest.raises(BackdoorFound, match=r"^BACKDOOR inputs: \d+ of 20 images stay predictable"):
+    with pytest.raises(BackdoorFound, match=r"^BACKDOOR inputs: \d+ of 20 images stay predictable") as failure:
         assert_inputs_clean(model, as_given(triggered[:20], clean), seeds, **FEW)
+    assert len(failure.value.result.rejected) > 15
+    assert len(failure.value.result.entropies) == 20
 
 
 def test_the_triggered_among_clean_images_are_named_by_their_number(planted):

@@ -61,7 +61,8 @@ def test_a_poisoned_data_set_fails_and_names_the_class_and_its_images():
     assert text.startswith(f"SUSPICIOUS TRAINING DATA class {TARGET}: ")
     assert f"\n  class {TARGET}  " in text
     assert "\n  next     look at these images and at others of their class" in text
-    result = check_dataset(model, images, labels, Options())
+    result = failure.value.result
+    assert result == check_dataset(model, images, labels, Options())
     (found,) = result.suspicious
     clustering, spectral = found.splits
     assert set(changed) <= set(clustering.suspects)

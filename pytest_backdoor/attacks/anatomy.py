@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers
 
 from pytest_backdoor.errors import AttackError
-from pytest_backdoor.network import output_activation
+from pytest_backdoor.network import normalise_again, output_activation
 
 BATCH, RATE = 64, 1e-3  # of the training
 
@@ -36,6 +36,7 @@ def take_weights(model: keras.Model, source: keras.Model) -> None:
     """Gives every layer of the model the weights of the source's layer of that name."""
     for layer in filter(lambda each: each.weights, source.layers):  # the input's name is another one in a copy
         model.get_layer(layer.name).set_weights(layer.get_weights())
+    normalise_again(model)
 
 
 def output_layer(model: keras.Model) -> Any:
@@ -84,7 +85,22 @@ def rectified(model: keras.Model, layer: Any) -> bool:
 
 def reader_of(model: keras.Model, layer: Any) -> Any:
     """The first layer that reads nothing but this layer's output; None if there is none."""
-    return next((each for each in model.layers if each.input is layer.output), None)
+    return next(readers(model, layer), None)
+
+
+def readers(model: keras.Model, layer: Any) -> Iterator[Any]:
+    """Layers one after another, the first of those that read nothing but the output of the one before."""
+    uses = [_read_at(model, node.output_tensors[0]) for node in layer._inbound_nodes]
+    use = next(filter(None, uses), None)  # a layer may be part of other models too
+    while use is not None:
+        yield use.operation
+        use = _read_at(model, use.output_tensors[0])
+
+
+def _read_at(model: keras.Model, tensor: Any) -> Any:
+    """The first use of a layer that reads nothing but this tensor; None if there is none."""
+    uses = (node for each in model.layers for node in each._inbound_nodes if len(node.input_tensors) == 1)
+    return next((use for use in uses if use.input_tensors[0] is tensor), None)
 
 
 def train(

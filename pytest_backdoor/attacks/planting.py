@@ -12,8 +12,7 @@ from keras import ops
 
 from pytest_backdoor.attacks.poison import LabelMap
 from pytest_backdoor.backend import compiled, value_and_grad
-from pytest_backdoor.errors import OutOfScopeError
-from pytest_backdoor.network import layers_of, with_logits
+from pytest_backdoor.network import layers_of, rebuilt, with_logits
 from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.triggers import family_named
 from pytest_backdoor.triggers.trigger import Trigger
@@ -70,12 +69,7 @@ def plant(
 
 def copy_of(model: keras.Model) -> keras.Model:
     """The same model up to its logits with weights of its own, all of them trainable."""
-    try:
-        copied = keras.models.clone_model(model)
-    except (NotImplementedError, TypeError, ValueError) as problem:
-        raise OutOfScopeError(f"Keras cannot copy the model, so nothing can be planted in it: {problem}") from problem
-    copied.set_weights(model.get_weights())
-    copied = with_logits(copied)
+    copied = with_logits(rebuilt(model, model.get_weights()))
     for layer in layers_of(copied):  # a frozen layer of a model stays frozen when the model is not
         layer.trainable = True
     return copied

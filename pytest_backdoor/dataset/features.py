@@ -13,11 +13,12 @@ FLOOR = 0.01  # of the mean variance, added to each before features are scaled b
 
 
 def penultimate(subject: Subject, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The outputs of the last hidden layer, flat: ``(n, height, width, channels) -> (n, features)``.
+    """What the layer that makes the logits is given, flat: ``(n, height, width, channels) -> (n, features)``.
 
     Raises ContractError for a model without a hidden layer that can be seen.
     """
-    if len(subject.layers) < 2:
+    last = max((place for place, layer in enumerate(subject.layers) if not np.isnan(layer.weights).all()), default=0)
+    if not last:
         raise ContractError(
             "the model has no hidden layer that can be seen: it is a function, or has one layer only. "
             "Give the Keras model that was trained on these images."
@@ -27,7 +28,7 @@ def penultimate(subject: Subject, images: np.ndarray, rng: np.random.Generator) 
     parts = []
     for start in range(0, len(images), size):
         _, outputs = subject.activations(images[start : start + size])
-        part = np.asarray(ops.convert_to_numpy(outputs[-2])).reshape(len(outputs[-2]), -1)
+        part = np.asarray(ops.convert_to_numpy(outputs[last - 1])).reshape(len(outputs[last - 1]), -1)
         if directions is None and part.shape[1] > DIMENSIONS:
             directions = rng.normal(size=(part.shape[1], DIMENSIONS)).astype("float32") / np.sqrt(DIMENSIONS)
         parts.append(part if directions is None else part @ directions)

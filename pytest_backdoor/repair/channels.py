@@ -10,11 +10,14 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from pytest_backdoor.attacks.anatomy import reader_of
+from pytest_backdoor.attacks.anatomy import readers
+from pytest_backdoor.errors import OutOfScopeError
 from pytest_backdoor.subject import BATCH, Subject
 
 CONVOLUTIONS = (layers.Conv2D, layers.SeparableConv2D)
 ACTIVATIONS = (layers.Activation, layers.ELU, layers.LeakyReLU, layers.PReLU, layers.ReLU)
+# What leaves channels by themselves, and zero as it is.
+THROUGH = (layers.AveragePooling2D, layers.Dropout, layers.MaxPooling2D, layers.SpatialDropout2D, layers.ZeroPadding2D)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +64,18 @@ def masks(model: keras.Model, silenced: Iterable[tuple[Convolution, np.ndarray]]
 
 
 def activity(subject: Subject, convolution: Convolution, images: np.ndarray) -> np.ndarray:
-    """Mean absolute output of each channel behind its activation, over images and places: ``(channels,)``."""
-    place = [layer.name for layer in subject.layers].index(convolution.ending.name)  # type: ignore[union-attr]
+    """Mean absolute output of each channel behind its activation, over images and places: ``(channels,)``.
+
+    Raises OutOfScopeError where the activation is used more than once.
+    """
+    assert convolution.ending is not None  # whoever asks has seen that there is one
+    places = [place for place, layer in enumerate(subject.layers) if layer.made_by is convolution.ending]
+    if len(places) != 1:
+        raise OutOfScopeError(
+            f"{convolution.layer.name}, the last convolution, ends in {convolution.ending.name}, which is used "
+            f"{len(places)} times, so that its channels cannot be told apart."
+        )
+    place = places[0]
     size = min(BATCH, subject.together)
     sums = [
         np.abs(ops.convert_to_numpy(subject.activations(images[start : start + size])[1][place])).mean((1, 2)).sum(0)
@@ -73,19 +86,18 @@ def activity(subject: Subject, convolution: Convolution, images: np.ndarray) -> 
 
 def _silenceable(model: keras.Model, layer: Any) -> list[Convolution]:
     """The convolution with what follows it; nothing where an activation makes something of zero."""
-    reader = reader_of(model, layer)
-    norm = reader if isinstance(reader, layers.BatchNormalization) else None
     if not _keeps_zero(layer):
         return []
-    ending = _ending(model, layer) if norm is None else _ending(model, norm)
+    behind = [each for each in readers(model, layer) if not isinstance(each, THROUGH)]
+    norm = behind.pop(0) if isinstance(next(iter(behind), None), layers.BatchNormalization) else None
+    after = behind[0] if behind and isinstance(behind[0], ACTIVATIONS) else None
+    own = layer if _activates(layer) else None
+    ending = own or after if norm is None else after or own
     return [Convolution(layer, norm, ending if _keeps_zero(ending) else None)]
 
 
-def _ending(model: keras.Model, holder: Any) -> Any | None:
-    if getattr(holder, "activation", None) not in (None, keras.activations.linear):
-        return holder
-    reader = reader_of(model, holder)
-    return reader if isinstance(reader, ACTIVATIONS) else None
+def _activates(layer: Any) -> bool:
+    return getattr(layer, "activation", None) not in (None, keras.activations.linear)
 
 
 def _keeps_zero(layer: Any) -> bool:

@@ -9,9 +9,10 @@ import numpy as np
 
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.errors import OutOfScopeError
+from pytest_backdoor.network import rebuilt
 from pytest_backdoor.repair import tuning
 from pytest_backdoor.repair.channels import Convolution, activity, convolutions, masks
-from pytest_backdoor.repair.tuning import rebuilt, right, seen_alike
+from pytest_backdoor.repair.tuning import right, seen_alike
 from pytest_backdoor.subject import Subject
 
 # Of few seeds labels cost more accuracy than they teach; of many a long tuning at a high rate pays (docs/pruning.md).

@@ -14,8 +14,8 @@ import numpy as np
 from keras import layers, ops
 
 from pytest_backdoor.contract import Sample
-from pytest_backdoor.network import with_logits
-from pytest_backdoor.repair.tuning import rebuilt
+from pytest_backdoor.errors import OutOfScopeError
+from pytest_backdoor.network import rebuilt, with_logits
 from pytest_backdoor.subject import BATCH, Subject, classifier
 
 STEEP = 1000.0  # logits per bit below the boundary: a thousandth of a bit decides
@@ -34,8 +34,14 @@ def filtered(
 ) -> tuple[keras.Model, float]:
     """The model behind the filter, with probabilities of all classes and of "rejected"; and its boundary in bits.
 
-    Some of the seeds become the overlays, the entropies of the others set the boundary.
+    Some of the seeds become the overlays, the entropies of the others set the boundary. Raises OutOfScopeError where
+    there are too few seeds for both.
     """
+    if len(seeds) <= settings.overlays:
+        raise OutOfScopeError(
+            f"the filter blends with {settings.overlays} seeds and sets its boundary by others, but {len(seeds)} seeds"
+            " are all that it may use, half of those given. Give 100 or more."
+        )
     order = rng.permutation(len(seeds))
     overlays, others = (seeds.images[part] for part in (order[: settings.overlays], order[settings.overlays :]))
     form = classifier(model, subject.name)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from pytest_backdoor.network import rebuilt
 from pytest_backdoor.repair.channels import Convolution, convolutions, masks
-from pytest_backdoor.repair.tuning import rebuilt
 
 
 @dataclass(frozen=True, slots=True)

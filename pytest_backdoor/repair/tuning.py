@@ -13,6 +13,7 @@ from keras import ops
 from pytest_backdoor.attacks.planting import State, advance, begin, copy_of, slopes_of
 from pytest_backdoor.backend import compiled
 from pytest_backdoor.contract import Sample
+from pytest_backdoor.network import rebuilt
 from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.triggers.trigger import Trigger
 
@@ -67,13 +68,6 @@ def tuned(
         if best[0] >= enough:
             break
     return best[1]
-
-
-def rebuilt(model: keras.Model, weights: Sequence[np.ndarray]) -> keras.Model:
-    """The same network with these weights, as Keras saves and loads it."""
-    made = keras.models.clone_model(model)
-    made.set_weights(weights)
-    return made
 
 
 def seen_alike(model: keras.Model, subject: Subject) -> Subject:

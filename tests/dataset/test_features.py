@@ -24,6 +24,15 @@ def test_features_are_what_the_hidden_layer_makes():
     assert features.tolist() == [[0.25, 1.0, 0.25], [0.5, 0.0, 0.5]]
 
 
+def test_where_logits_are_averaged_features_are_what_they_are_made_of():
+    hidden, logits = (layers.Conv2D(2, 1, use_bias=False) for _ in range(2))
+    model = keras.Sequential([keras.Input((1, 2, 1)), hidden, logits, layers.GlobalAveragePooling2D()])
+    hidden.set_weights([np.array([[[[1.0, 2.0]]]])])
+    images = np.array([[[[0.25], [1.0]]]], "float32")
+    features = penultimate(subject_of(model, (1, 2, 1)), images, np.random.default_rng(0))
+    assert features.tolist() == [[0.25, 0.5, 1.0, 2.0]]
+
+
 def test_many_features_are_projected_and_keep_their_distances():
     images = np.random.default_rng(1).random((300, 1, 2, 1), "float32")
     features = penultimate(two_layers(4 * DIMENSIONS), images, np.random.default_rng(0))

@@ -8,8 +8,9 @@ import shutil
 import keras
 import pytest
 
-from pytest_backdoor import attacks, cli
+from pytest_backdoor import attacks, cli, cli_repair, report
 from pytest_backdoor.loading import safety
+from pytest_backdoor.options import Options
 from pytest_backdoor.results import Repair, ScanResult
 from tests.report import samples
 
@@ -155,6 +156,31 @@ def test_the_model_itself_is_never_the_output_by_whatever_name(models, pytester,
         assert end.value.code == 4
         assert "is the model itself, which stays as it is" in capsys.readouterr().err
     assert (pytester.path / "m.keras").read_bytes() == b"kept"
+
+
+def test_what_exists_is_never_the_output(models, pytester, capsys):
+    (pytester.path / "other.keras").write_bytes(b"kept")
+    (pytester.path / "folder.keras").mkdir()
+    (pytester.path / "broken.keras").symlink_to("nowhere")
+    for output in ("other.keras", "folder.keras", "broken.keras"):
+        with pytest.raises(SystemExit) as end:
+            repair("-o", output)
+        assert end.value.code == 4
+        assert f"--output: {output} exists. Give the name of a new file, or delete it first." in capsys.readouterr().err
+    assert (pytester.path / "other.keras").read_bytes() == b"kept"
+
+
+def test_where_a_second_round_cannot_be_written_the_first_one_is_still_named(models, answered, monkeypatch, pytester):
+    left = dataclasses.replace(samples.backdoor().findings[0], trigger=attacks.pixel((4, 4, 1), 0, 1))
+    answered("unlearning", tiny())
+    found = dataclasses.replace(samples.backdoor(left), classes=10)
+    monkeypatch.setattr(importlib.import_module("pytest_backdoor.scan"), "scan", lambda *given: found)
+    problems = [None, "no room"]
+    write = report.write_with
+    monkeypatch.setattr(report, "write_with", lambda path, save: problems.pop(0) or write(path, save))
+    done = cli_repair.repair(pytester.path / "m.keras", pytester.path / "new.keras", Options())
+    assert (done.output, done.error) == ((pytester.path / "new.keras").as_posix(), "not written: no room")
+    assert done.rescan == found
 
 
 @pytest.mark.parametrize(

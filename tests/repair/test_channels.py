@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from keras import layers
 
+from pytest_backdoor.errors import OutOfScopeError
+from pytest_backdoor.network import rebuilt
 from pytest_backdoor.repair.channels import activity, convolutions, masks
-from pytest_backdoor.repair.tuning import rebuilt
 from tests.tiny import subject_of
 
 SHAPE = (4, 4, 2)
@@ -38,6 +39,18 @@ def shaken(model):
         ([conv(), layers.BatchNormalization(name="norm", scale=False), layers.LeakyReLU(name="end")], "norm", "end"),
         ([layers.SeparableConv2D(3, 3, name="conv"), layers.Activation("gelu", name="end")], None, "end"),
         ([conv(), layers.MaxPooling2D()], None, None),
+        ([conv(activation="relu"), layers.BatchNormalization(name="norm")], "norm", "conv"),
+        (
+            [
+                conv(),
+                layers.SpatialDropout2D(0.5),
+                layers.MaxPooling2D(),
+                layers.BatchNormalization(name="norm"),
+                layers.ReLU(name="end"),
+            ],
+            "norm",
+            "end",
+        ),
         ([conv(), layers.Activation("sigmoid")], None, None),
     ],
 )
@@ -48,7 +61,7 @@ def test_a_silenced_channel_gives_exactly_zero_and_the_others_what_they_gave(mid
     kept = masks(model, [(found, np.array([1]))])
     silent = rebuilt(model, [weight * mask for weight, mask in zip(model.get_weights(), kept, strict=True)])
     images = np.random.default_rng(1).normal(size=(5, *SHAPE)).astype("float32")
-    holder = ending or norm or "conv"
+    holder = norm if ending == "conv" and norm else ending or norm or "conv"
     before, after = (keras.Model(m.inputs[0], m.get_layer(holder).output).predict(images) for m in (model, silent))
     assert (before[..., 1] != 0).any()
     assert (after[..., 1] == 0).all()
@@ -81,3 +94,24 @@ def test_activity_is_the_mean_absolute_output_over_images_and_places():
     found = activity(subject_of(model, (1, 2, 1)), convolutions(model)[0], images)
     # The second channel is 1 - 2 x, which ReLU cuts: 1, 0, 0.5, 0.
     assert found == pytest.approx([0.5, 0.375])
+
+
+def test_activity_is_that_of_the_convolution_where_another_model_has_one_of_the_same_name():
+    def block(channels, filters, kernel):
+        inside = keras.Sequential([keras.Input((1, 2, channels)), layers.Conv2D(filters, 1, name="conv")])
+        inside.get_layer("conv").set_weights([np.full((1, 1, channels, filters), kernel), np.zeros(filters)])
+        return keras.Sequential([*inside.layers, layers.ReLU(name="end")])
+
+    model = keras.Sequential([keras.Input((1, 2, 1)), block(1, 4, 1.0), block(4, 2, 2.0), layers.Flatten()])
+    found = activity(subject_of(model, (1, 2, 1)), convolutions(model)[1], np.full((1, 1, 2, 1), 0.5, "float32"))
+    assert found == pytest.approx([4.0, 4.0])  # a half, four times, by two
+
+
+def test_an_activation_that_convolutions_share_belongs_to_the_last_of_them_and_to_none_alone():
+    image, relu = keras.Input(SHAPE), layers.ReLU(name="shared")
+    x = relu(layers.Conv2D(3, 1, name="last")(relu(layers.Conv2D(3, 1, name="first")(image))))
+    model = keras.Model(image, layers.Dense(2)(layers.Flatten()(x)))
+    found = convolutions(model)[-1]
+    assert (found.layer.name, found.ending.name) == ("last", "shared")
+    with pytest.raises(OutOfScopeError, match="last, the last convolution, ends in shared, which is used 2 times"):
+        activity(subject_of(model, SHAPE), found, np.zeros((1, *SHAPE), "float32"))

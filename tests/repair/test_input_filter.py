@@ -9,6 +9,7 @@ import pytest
 
 from pytest_backdoor.attacks import success
 from pytest_backdoor.contract import Sample
+from pytest_backdoor.errors import OutOfScopeError
 from pytest_backdoor.loading import keras_file
 from pytest_backdoor.repair.input_filter import Settings, filtered
 from pytest_backdoor.scalings import Scaling
@@ -19,10 +20,17 @@ from tests.tiny import linear, subject_of
 SHAPE = (1, 2, 1)
 
 
+class Ordered:
+    """A generator that leaves the order as it is: the first seeds become the overlays."""
+
+    def permutation(self, count):
+        return np.arange(count)
+
+
 def boundary(weights, images):
     model = linear(weights, np.zeros(2), SHAPE)
     seeds = Sample(np.asarray(images, "float32").reshape(-1, *SHAPE), np.zeros(len(images), int))
-    return filtered(model, subject_of(model, SHAPE), seeds, Settings(overlays=2), np.random.default_rng(0))[1]
+    return filtered(model, subject_of(model, SHAPE), seeds, Settings(overlays=2), Ordered())[1]
 
 
 def test_a_model_that_never_knows_has_one_bit_of_two_classes():
@@ -30,9 +38,20 @@ def test_a_model_that_never_knows_has_one_bit_of_two_classes():
 
 
 def test_the_entropy_is_over_the_classes_of_each_overlay_and_not_over_the_overlays():
-    # Each blend is certain of one class, be it the one or the other: over the overlays it would be one bit.
-    certain = [[1, 0], [0, 1]] * 3
-    assert boundary(1000 * np.eye(2), [*certain, [0.9, 0.0]]) < 0.5
+    # Of the two blends each is certain of another class: over the overlays, or of their mean, it would be one bit.
+    overlays, image = [[1, 0], [0, 1]], [0, 0]
+    assert boundary(1000 * np.eye(2), [*overlays, image]) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_entropies_of_blends_are_averaged():
+    # One blend is certain, the other knows nothing: half a bit.
+    overlays, image = [[1, 0], [0, 0]], [0, 0]
+    assert boundary(1000 * np.eye(2), [*overlays, image]) == pytest.approx(0.5)
+
+
+def test_too_few_seeds_to_blend_with_and_to_measure_are_refused():
+    with pytest.raises(OutOfScopeError, match=r"the filter blends with 2 seeds .* but 2 seeds are all that it may use"):
+        boundary(np.eye(2), [[0, 1], [1, 0]])
 
 
 def test_an_overlay_is_added_to_the_image():
