@@ -18,7 +18,7 @@ from example_models import tables
 from example_models.study import Row, measure, rows
 from pytest_backdoor import judge, profiles
 from pytest_backdoor.confirm import pruning, strip
-from pytest_backdoor.confirm.transfer import given, success
+from pytest_backdoor.confirm.transfer import success
 from pytest_backdoor.confirmation import arm_of, harder, label_map, strongest
 from pytest_backdoor.contract import Contract, check
 from pytest_backdoor.judge import Suspicion
@@ -91,7 +91,7 @@ def alone(subject: Subject, trigger: Trigger, target: int, rng: np.random.Genera
     noise = rng.random((RANDOM, *subject.image_shape), "float32") * rng.random((RANDOM, 1, 1, 1), "float32")
     images = np.concatenate([noise, smooth(RANDOM, subject.image_shape, rng)])
     images = images[subject.classes(images) != target]
-    return float(np.mean(given(subject, trigger, images) == target)) if len(images) >= ENOUGH else None
+    return float(np.mean(subject.classes_under(trigger.apply, images) == target)) if len(images) >= ENOUGH else None
 
 
 def repetition(triggers: Sequence[Trigger], images: np.ndarray) -> float:

@@ -19,20 +19,29 @@ from pytest_backdoor.results import ScanResult
 from pytest_backdoor.scan import survey
 from pytest_backdoor.seeds import Seeds, as_seeds, seeds_beside
 
+UNUSUAL = (
+    "unusual for a clean model (p-value {:.2g}), and a backdoored one among the clean would hide others. Scan it; with "
+    "--keep-unusual it is kept."
+)
 Step = tuple[Path, Entry | str]  # a model's file, and its entry or why it has none
 
 
 def calibrate(
-    files: Sequence[Path], begin: Sequence[Entry], output: Path, options: Options, each: int | None = None
+    files: Sequence[Path],
+    begin: Sequence[Entry],
+    output: Path,
+    options: Options,
+    each: int | None = None,
+    unusual: bool = False,
 ) -> Iterator[Step]:
     """Scans the files that are not among the entries yet, and writes all entries after each; resumes from the output.
 
-    each is how many seeds of each class are used at most, the first ones. What could not be scanned gets no entry.
-    Raises CalibrationError if the output cannot be written.
+    each is how many seeds of each class are used at most, the first ones. What could not be scanned gets no entry, nor
+    does, unless ``unusual``, a model with p <= alpha: a backdoored one would hide others. Of two entries of one scan
+    that with more tests is kept. Raises CalibrationError if the output cannot be written.
     """
-    entries = {_key(entry): entry for entry in begin}
-    if output.exists():
-        entries |= {_key(entry): entry for entry in calibration.read(output)}
+    stored = calibration.read(output) if output.exists() else ()
+    entries = {_key(entry): entry for entry in sorted((*begin, *stored), key=lambda entry: len(entry.evidence))}
     _write(tuple(entries.values()), output)
     for file in files:
         try:
@@ -44,7 +53,9 @@ def calibrate(
         if (known := entries.get((safety.sha256(file), mode, 0 if seeds is None else len(seeds)))) is not None:
             yield file, known
             continue
-        step = entry_of(survey(file, seeds, options), file.stem, mode)
+        result = survey(file, seeds, options)
+        strange = not unusual and result.p_value is not None and result.p_value <= options.alpha
+        step = UNUSUAL.format(result.p_value) if strange else entry_of(result, file.stem, mode)
         if isinstance(step, Entry):
             entries[_key(step)] = step
             _write(tuple(entries.values()), output)

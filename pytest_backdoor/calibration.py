@@ -9,7 +9,7 @@ the fit of the tails cost no false alarms.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ P_FLOOR = 1e-6
 EVIDENCE_SCALE = 1 / np.log(10)
 FEW_CLASSES = 12
 WIDER = 2.0  # an image side, or a number of classes, may be so many times the largest of the reference
+MAP = " map"  # ends the name of a test of label maps
 CONSENSUS = "consensus"  # a test that references made before it lack; every entry made since has it
 MORE_SEEDS = 1.5  # times as many of each class are hardly more
 
@@ -55,6 +56,7 @@ class Stratum:
     tests: tuple[str, ...]
     evidence: np.ndarray  # (models, tests)
     together: np.ndarray  # (models,) log of the combination of each model's tests, against the other models
+    seeing: frozenset[str]  # searches that found a trigger of some size in each of the models
 
     @classmethod
     def of(cls, name: str, entries: Sequence[Entry]) -> Stratum:
@@ -63,7 +65,8 @@ class Stratum:
         tests = tuple(sorted({test for entry in entries for test in entry.evidence} - missed))
         rows = np.array([[entry.evidence.get(test, 0.0) for test in tests] for entry in entries])
         together = [combined(_ranked(rows[row], np.delete(rows, row, 0))) for row in range(len(rows))]
-        return cls(f"{len(entries)} clean models: {name}", tests, rows, np.log(together))
+        seeing = frozenset.intersection(*(searches(entry.evidence) for entry in entries))
+        return cls(f"{len(entries)} clean models: {name}", tests, rows, np.log(together), seeing)
 
     def p_values(self, evidence: Mapping[str, float]) -> dict[str, float]:
         """The share of clean models with as much evidence, of each test alone.
@@ -81,6 +84,11 @@ class Stratum:
         """The share of clean models with as much evidence, all tests together; 1e-6 at least."""
         mine = combined(np.array(list(self.p_values(evidence).values())))
         return tail_p(float(np.log(mine)), self.together)
+
+
+def searches(evidence: Iterable[str]) -> frozenset[str]:
+    """The searches that these tests belong to; the consensus is none, and a label map is a test of its search."""
+    return frozenset(test.removesuffix(MAP) for test in evidence if test != CONSENSUS)
 
 
 def tail_p(value: float, others: np.ndarray, least_scale: float = 0.0) -> float:
@@ -171,10 +179,24 @@ def read(path: Path | None = None) -> tuple[Entry, ...]:
         stored = json.loads(path.read_text())
         if stored["schema"] != SCHEMA:
             raise ValueError(f"schema {stored['schema']}, not {SCHEMA}")
-        entries = tuple(Entry(**entry) for entry in stored["models"])
+        entries = tuple(_entry(entry) for entry in stored["models"])
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise CalibrationError(f"no reference in {path}: {problem}. Give a file that calibrate wrote.") from problem
     return entries
+
+
+def _entry(stored: Mapping[str, Any]) -> Entry:
+    """The entry as ``to_dict`` wrote it; raises TypeError or ValueError for any other."""
+    entry = Entry(**stored)
+    numbers = (entry.channels, entry.side, entry.classes, entry.seeds)
+    if not all(type(number) is int for number in numbers) or min(numbers[:3]) < 1 or type(entry.batch_norm) is not bool:
+        raise ValueError(f"model {entry.name!r} has channels, side, classes, seeds or batch_norm that are none")
+    if not all(type(text) is str for text in (entry.name, entry.sha256, entry.mode)):
+        raise ValueError(f"model {entry.name!r} has a name, sha256 or mode that is no text")
+    evidence = dict(entry.evidence)
+    if not all(isinstance(value, int | float) and np.isfinite(value) for value in evidence.values()):
+        raise ValueError(f"model {entry.name!r} has evidence that is no number")
+    return entry
 
 
 def to_dict(entries: Sequence[Entry]) -> dict[str, Any]:

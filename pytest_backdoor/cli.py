@@ -31,7 +31,7 @@ SELFTEST_EPILOG = (
     "exit code: 0 every planted backdoor was found, 1 some were missed, 2 nothing could be planted, 4 wrong usage"
 )
 SELFTEST_OPTIONS = ("seeds", "profile", "budget", "alpha", "seed", "min_accuracy", "memory", "reference", "set")
-CALIBRATE_OPTIONS = ("seeds", "profile", "seed", "min_accuracy", "memory", "reference", "set")
+CALIBRATE_OPTIONS = ("alpha", "seeds", "profile", "seed", "min_accuracy", "memory", "reference", "set")
 # pytest reads settings, plugins, conftest.py, __init__.py and test files from what it collects. Each of these turns
 # one such door off; only together do they keep everything under the scanned paths from running.
 HARDENED = (
@@ -146,7 +146,9 @@ def selftest(path: Path, options: Options, names: Sequence[str] = (), output: Pa
     return FOUND_ALL if test.found[0] == 1 else MISSED
 
 
-def calibrate(paths: Sequence[Path], output: Path, options: Options, alone: bool, each: int | None) -> int:
+def calibrate(
+    paths: Sequence[Path], output: Path, options: Options, alone: bool, each: int | None, unusual: bool
+) -> int:
     """Adds clean models to a reference, says what became of each, and returns the exit code."""
     found = find(paths)
     with sealed():
@@ -155,7 +157,7 @@ def calibrate(paths: Sequence[Path], output: Path, options: Options, alone: bool
 
         begin = () if alone else calibration.read(options.reference)
         missed = 0
-        for file, step in room.calibrate(list(found.files), begin, output, options, each):
+        for file, step in room.calibrate(list(found.files), begin, output, options, each, unusual):
             missed += isinstance(step, str)
             print(f"{file}: " + (f"left out: {step}" if isinstance(step, str) else "kept"), flush=True)
         kept = calibration.read(output)
@@ -240,12 +242,17 @@ def _add_calibrate(commands: Commands) -> None:
         metavar="N",
         help="use the first N seeds of each class: a scan with few seeds is compared with scans that had as few",
     )
+    command.add_argument(
+        "--keep-unusual",
+        action="store_true",
+        help="keep models with a p-value of at most --alpha too: one of a hundred clean ones, or a backdoored one",
+    )
     option.add_flags(command.add_argument, "--", CALIBRATE_OPTIONS)
     command.set_defaults(run=_run_calibrate)
 
 
 def _run_calibrate(given: argparse.Namespace, options: Options) -> int:
-    return calibrate(given.paths, given.output, options, given.alone, given.each)
+    return calibrate(given.paths, given.output, options, given.alone, given.each, given.keep_unusual)
 
 
 def _say(planted: Planted) -> None:

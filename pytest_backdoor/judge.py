@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_backdoor.calibration import CONSENSUS
+from pytest_backdoor.calibration import CONSENSUS, MAP
 from pytest_backdoor.results import Evidence, Kind, Share
 from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.stats import fisher, paired, permutation_match, small_outlier, tail
@@ -26,7 +26,7 @@ from pytest_backdoor.triggers.trigger import Trigger
 SEARCHES = ("patch", "confined", "additive", "low-frequency", "tone", "warp")  # of single classes and of label maps
 WINDOWED = ("confined", "fuzzing", "fuzzing pair")  # in one window each
 TESTS = {
-    "inversion": (*SEARCHES, *(f"{search} map" for search in SEARCHES), "generator", "pair", "margin"),
+    "inversion": (*SEARCHES, *(f"{search}{MAP}" for search in SEARCHES), "generator", "pair", "margin"),
     "fuzzing": ("fuzzing", "fuzzing map", "fuzzing pair"),
 }
 CONSENTING = ("margin", "patch", "additive", "low-frequency", "tone")  # in which one trigger makes one class stand out
@@ -183,7 +183,7 @@ def label_map(check: str, found: Inversion, flows: Mapping[int, np.ndarray]) -> 
     strong = match >= least_match(found.family, len(mapping))
     sent = {source: int(target) for source, target in enumerate(mapping)}
     return Suspicion(
-        f"{check} map", "all-to-all", fisher(chances), len(flows), strong, found.triggers[arm], mapping=sent
+        f"{check}{MAP}", "all-to-all", fisher(chances), len(flows), strong, found.triggers[arm], mapping=sent
     )
 
 

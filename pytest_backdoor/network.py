@@ -18,6 +18,7 @@ PASSIVE = ("Dropout", "GaussianNoise", "Identity", "Flatten", "Reshape", "Activi
 SCALING = ("Rescaling", "Normalization")  # layers before the first neuron
 # Layers that take each channel by itself, so that a channel is still the same one behind them.
 CHANNELWISE = ("BatchNormalization", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Add", "SpatialDropout2D")
+LEAST = 1e-30  # of a probability
 Part = Literal["channels", "units"]
 
 
@@ -104,6 +105,11 @@ def with_logits(model: keras.Model) -> keras.Model:
         return headless
     logit = headless.outputs[0]
     return keras.Model(headless.inputs[0], ops.concatenate([ops.zeros_like(logit), logit], axis=-1))
+
+
+def with_logs(model: keras.Model) -> keras.Model:
+    """The same model with the logarithms of its outputs, probabilities, which are logits."""
+    return keras.Model(model.inputs[0], ops.log(ops.maximum(model.outputs[0], LEAST)))
 
 
 def layer_outputs(model: keras.Model, shape: tuple[int, ...]) -> int:

@@ -83,9 +83,23 @@ def _fields(data: Any) -> Iterator[tuple[str, Any]]:
 
 
 def mode(options: Options, with_seeds: bool) -> str:
-    """How models are scanned, as far as it changes what evidence they show: profile, settings changed, any seeds."""
-    evident = (f"{key}={text}" for key, text in options.set if not key.startswith("fuzz."))
+    """How models are scanned, as far as it changes what evidence they show: profile, settings changed, any seeds.
+
+    The range of values is part of the model.
+    """
+    usual, chosen = settings(dataclasses.replace(options, set=())), settings(options)
+    left_out = ("fuzz.", "synthetic." if with_seeds else "synthetic.white")
+    evident = (
+        f"{key}={as_text(_value(chosen, key))}"
+        for key in dict(sorted(options.set))
+        if not key.startswith(left_out) and _value(chosen, key) != _value(usual, key)
+    )
     return ", ".join([options.profile, *evident]) + ("" if with_seeds else " without seeds")
+
+
+def _value(chosen: Settings, key: str) -> Any:
+    room, _, name = key.partition(".")
+    return getattr(getattr(chosen, room), name)
 
 
 def as_text(value: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pytest_backdoor import judge, profiles, rules, unseeded, yardstick
+from pytest_backdoor.calibration import searches
 from pytest_backdoor.check_results import Pruning
 from pytest_backdoor.confirm.pruning import dormant
 from pytest_backdoor.confirm.transfer import success
@@ -31,6 +32,11 @@ from pytest_backdoor.suspected import accuse
 from pytest_backdoor.triggers.trigger import Trigger
 from pytest_backdoor.yardstick import Yardstick
 
+BLIND = (
+    "the {} search{} found no trigger of any size, though in every clean model there is one, so a backdoor could not "
+    "have been found either. Something hides the model's gradients: look for steps or saturated activations before or "
+    "among its first layers."
+)
 NOT_PASTED = "suspects search: regions of suspicious images are pasted on seeds, and there are none."
 
 
@@ -244,7 +250,7 @@ def judged(
     mode = profiles.mode(options, with_seeds=not blank.synthetic_seeds)
     left_out = unseeded.LEFT_OUT if blank.synthetic_seeds else {}
     given = 0 if blank.synthetic_seeds else contract.seeds.count
-    trail = Trail(yardstick.choose(subject, options, mode, settings.search.methods, given))
+    trail = Trail(yardstick.choose(subject, options, mode, settings.search.methods, given, blank.sha256))
     bench = Bench.of(contract, settings, rng)
     last = {} if contract.suspects is None else {"suspects": None}
     for name, search in (stages(settings.search.methods) | last).items():
@@ -347,10 +353,13 @@ def _verdict(
         return dataclasses.replace(result, error=short)
     if bench.blind:
         reason = (
-            "the search found no trigger of any size, so it could not have found a backdoor either. "
-            "Raise search.steps or choose a larger --backdoor-profile."
+            "the search found no trigger of any size, so it could not have found a backdoor either. Raise search.steps "
+            "or choose a larger --backdoor-profile, or look for what hides the model's gradients, such as steps before "
+            "its first layers."
         )
         return dataclasses.replace(result, error=reason)
+    if blind := sorted(trail.yardstick.seeing - searches(result.statistics)):
+        return dataclasses.replace(result, error=BLIND.format(" and ".join(blind), "" if len(blind) == 1 else "es"))
     return dataclasses.replace(result, verdict="clean")
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_backdoor import attacks, judge, profiles
+from pytest_backdoor import attacks, calibration, judge, profiles
 from pytest_backdoor.attacks import planting
 from pytest_backdoor.attacks.patch import MARGIN
 from pytest_backdoor.attacks.poison import LabelMap
@@ -98,6 +98,7 @@ def selftest(
     begun = time.perf_counter()
     digest, error, plants = "", None, []
     try:
+        calibration.read(options.reference)  # a reference that cannot be read, too
         digest = sha256_of(model)
         garden = prepare(model, seeds, options, shown, digest)
         for each, plan in plans.items():
@@ -131,7 +132,7 @@ def smallest(plants: Iterable[Planted]) -> dict[str, float]:
 def prepare(model: Any, seeds: Any, options: Options, name: str, digest: str) -> Garden:
     """The model, loaded safely, with its seeds in halves; raises BackdoorError where nothing can be planted."""
     seeds, loaded = seeds_or_beside(model, seeds, options.seeds), keras_file.opened(model)
-    form = classifier(loaded, name)
+    form = classifier(loaded, name, options.memory)
     if not form.gradients:
         raise OutOfScopeError("the model is a function, and nothing can be planted in one. Give the Keras model.")
     if seeds is None:

@@ -13,6 +13,7 @@ from keras import ops
 from pytest_backdoor.backend import compiled
 from pytest_backdoor.errors import ContractError, OutOfScopeError
 from pytest_backdoor.network import (
+    LEAST,
     Layer,
     has_batch_norm,
     layer_outputs,
@@ -21,6 +22,7 @@ from pytest_backdoor.network import (
     output_activation,
     with_activations,
     with_logits,
+    with_logs,
     with_output,
 )
 from pytest_backdoor.options import MEMORY
@@ -114,6 +116,11 @@ class Subject:
         # Part by part: the logits of all images of a model of a thousand classes may not fit memory.
         return np.concatenate([np.zeros(0, int), *(part.argmax(-1) for part in self._answers(images))])
 
+    def classes_under(self, change: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+        """The class that each image is given once it is changed, of which only as many as memory allows are at once."""
+        starts = range(0, max(1, len(images)), self.together)
+        return np.concatenate([self.classes(change(images[start : start + self.together])) for start in starts])
+
     def _answers(self, images: np.ndarray) -> Iterator[np.ndarray]:
         size = min(BATCH, self.together)
         for start in range(0, len(images), size):
@@ -188,6 +195,8 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
             "tensors). The training diverged or the file is damaged: give a model with finite weights."
         )
     headless = with_logits(model)
+    if output_activation(headless) != "linear" and _gives_shares(headless, inputs):
+        headless = with_logs(headless)
 
     def logits(images: Any) -> Any:
         return headless(images, training=False)
@@ -221,6 +230,15 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
     )
 
 
+def _gives_shares(model: keras.Model, shape: tuple[int, ...]) -> bool:
+    """Whether the outputs are probabilities all the same, as those of models that are averaged behind their softmax."""
+    if None in shape:
+        return False
+    images = np.random.default_rng(0).random((4, *shape), "float32")
+    answers = ops.convert_to_numpy(model(images, training=False))
+    return bool((answers >= 0).all() and np.allclose(answers.sum(-1), 1.0, atol=1e-3))
+
+
 def _black_box(predict: Any, name: str, memory: int) -> Classifier:
     """A function from images to probabilities; it has no gradients, and its input shape is that of the seeds."""
     if not callable(predict):
@@ -233,7 +251,7 @@ def _black_box(predict: Any, name: str, memory: int) -> Classifier:
                 f"{name} answers {len(images)} images with shape {answers.shape}. "
                 "Give a function from images to probabilities (n, classes)."
             )
-        return np.log(np.clip(answers, 1e-30, None)) if (answers >= 0).all() else answers
+        return np.log(np.maximum(answers, LEAST)) if (answers >= 0).all() else answers
 
     return Classifier(name, (), 0, network, False, lambda shape: 0, memory)
 

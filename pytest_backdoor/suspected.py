@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 
 from pytest_backdoor import judge
-from pytest_backdoor.confirm.transfer import given
 from pytest_backdoor.confirmation import explained, settle
 from pytest_backdoor.contract import Contract
 from pytest_backdoor.judge import Suspicion
@@ -69,4 +68,4 @@ def _confirmed(
 def _sent(trigger: Trigger, target: int, contract: Contract) -> np.ndarray:
     """Which held-out seeds of other classes the trigger sends to the target."""
     others = contract.held_out.images[contract.held_out.labels != target]
-    return np.asarray(given(contract.subject, trigger, others) == target)
+    return np.asarray(contract.subject.classes_under(trigger.apply, others) == target)

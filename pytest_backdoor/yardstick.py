@@ -19,6 +19,7 @@ class Yardstick:
     name: str
     stratum: Stratum | None
     tests: int = 0  # of a full scan, which plain rules correct for
+    seeing: frozenset[str] = frozenset()  # searches that find a trigger of some size in any clean model
 
     def p_value(self, suspicions: Sequence[Suspicion]) -> float:
         """The p-value of a model with these suspicions, for everything that was and could be tried."""
@@ -49,16 +50,18 @@ class Yardstick:
         return {each.check: each.arms * self.tests * each.p_value if each.strong else 1.0 for each in suspicions}
 
 
-def choose(subject: Subject, options: Options, mode: str, methods: str, seeds: int) -> Yardstick:
+def choose(subject: Subject, options: Options, mode: str, methods: str, seeds: int, sha256: str) -> Yardstick:
     """The clean models of the reference that were scanned in this mode and are like this one, or plain rules.
 
-    seeds is how many were given; 0 without seeds.
+    seeds is how many were given; 0 without seeds. The model itself is not among those that it is compared with.
     """
-    reference = calibration.read(options.reference)
+    reference = [entry for entry in calibration.read(options.reference) if entry.sha256 != sha256]
     height, width, channels = subject.image_shape
     found = calibration.stratum(
         reference, mode, channels, max(height, width), subject.num_classes, subject.batch_norm, seeds
     )
     if isinstance(found, Stratum):
-        return Yardstick(found.name, found)
-    return Yardstick(f"uncalibrated: {found}", None, sum(len(judge.TESTS[method]) for method in methods.split("+")))
+        return Yardstick(found.name, found, seeing=found.seeing)
+    used = methods.split("+")
+    seeing = frozenset({"patch"} if "inversion" in used else ())
+    return Yardstick(f"uncalibrated: {found}", None, sum(len(judge.TESTS[method]) for method in used), seeing)

@@ -112,6 +112,15 @@ def test_the_reference_that_it_begins_with_is_kept(surveyed, tmp_path):
     assert [entry.name for entry in calibration.read(tmp_path / "reference.json")] == ["shipped", "model1"]
 
 
+def test_of_two_scans_of_one_model_the_one_with_more_tests_is_kept(surveyed, tmp_path):
+    older = Entry("shipped", "f" * 64, "standard", 1, 28, 10, False, 200, {"patch": 0.5})
+    newer, output = replace(older, evidence={"patch": 0.5, "consensus": 1.5}), tmp_path / "reference.json"
+    for begin, stored in ((older, newer), (newer, older)):
+        output.write_text(json.dumps(calibration.to_dict([stored])))
+        list(calibrate.calibrate([], [begin], output, Options()))
+        assert calibration.read(output) == (newer,)
+
+
 def test_a_model_that_cannot_be_scanned_is_left_out_and_named(surveyed, tmp_path):
     (step,) = calibrate.calibrate([tmp_path / "broken1.keras"], (), tmp_path / "reference.json", Options())
     assert step == (tmp_path / "broken1.keras", "not a zip archive")
@@ -143,3 +152,11 @@ def test_a_backdoored_model_is_surveyed_to_the_end_and_called_nothing(tmp_path):
     assert {"patch", "confined", "additive", "low-frequency", "consensus"} <= entry.evidence.keys()
     stored = json.loads((tmp_path / "reference.json").read_text())
     assert stored["models"][0]["evidence"] == entry.evidence
+
+
+def test_a_backdoored_model_among_the_clean_is_left_out(examples, tmp_path):
+    short = ("search.pair_steps=5", "search.refine_steps=20")
+    files = [examples / "mnist_pixel_to_one.keras"]
+    ((_, left_out),) = calibrate.calibrate(files, (), tmp_path / "own.json", Options(profile="quick", set=short))
+    assert left_out.startswith("unusual for a clean model (p-value ")
+    assert calibration.read(tmp_path / "own.json") == ()

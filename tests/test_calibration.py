@@ -146,6 +146,13 @@ def test_a_model_unlike_the_reference_has_no_stratum_and_it_says_why():
     assert "in the mode quick" in stratum_of(reference, mode="quick")
 
 
+def test_searches_that_find_something_in_each_clean_model_are_known():
+    both = [entry(number, {"patch": 1.0, "warp map": 0.0, "consensus": 1.0}) for number in range(60)]
+    one = [replace(both[0], sha256="0", evidence={"patch map": 0.2, "margin": 3.0}), *both[1:]]
+    assert stratum_of(both).seeing == {"patch", "warp"}
+    assert stratum_of(one).seeing == {"patch"}
+
+
 def test_a_model_is_compared_with_scans_that_had_hardly_more_seeds():
     assert isinstance(stratum_of(GREY, each=14), Stratum)  # 20 are no more than 1.5 times as many
     assert stratum_of(GREY, each=13) == (
@@ -176,6 +183,12 @@ def test_a_reference_is_what_it_was_after_a_file(tmp_path):
     assert read(tmp_path / "reference.json") == tuple(GREY)
 
 
+def _stored(**wrong):
+    """The text of a file with one clean model, something wrong in it."""
+    stored = to_dict([replace(GREY[0], name="clean 0")])
+    return json.dumps({**stored, "models": [{**stored["models"][0], **wrong}]})
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -183,6 +196,12 @@ def test_a_reference_is_what_it_was_after_a_file(tmp_path):
         ("[]", "list indices"),
         ('{"schema": 1, "models": []}', "schema 1, not 2"),
         ('{"schema": 2, "models": [{"name": "a"}]}', "missing"),
+        (_stored(evidence="high"), "dictionary"),
+        (_stored(evidence={"patch": None}), "model 'clean 0' has evidence that is no number"),
+        (_stored(evidence={"patch": float("nan")}), "model 'clean 0' has evidence that is no number"),
+        (_stored(classes=0), "model 'clean 0' has channels, side, classes, seeds or batch_norm that are none"),
+        (_stored(seeds=2.5), "model 'clean 0' has channels, side, classes, seeds or batch_norm that are none"),
+        (_stored(mode=None), "model 'clean 0' has a name, sha256 or mode that is no text"),
     ],
 )
 def test_a_file_that_is_no_reference_is_refused(text, problem, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_backdoor import judge
+from pytest_backdoor import calibration, judge
 from pytest_backdoor.calibration import Entry, Stratum
 from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.options import Options
@@ -482,9 +482,18 @@ def test_evidence_is_minus_log10_of_each_tests_p_value():
 
 
 def test_without_a_reference_like_the_model_the_plain_rules_are_taken_and_say_why():
-    chosen = choose(Subject("large", (500, 500, 3), 10, None, None, True), Options(), "standard", "inversion", 200)
+    chosen = choose(Subject("large", (500, 500, 3), 10, None, None, True), Options(), "standard", "inversion", 200, "")
     assert chosen.stratum is None
     assert chosen.name.startswith("uncalibrated: ")
+
+
+def test_a_model_is_not_compared_with_itself():
+    mnist = Subject("mnist", (28, 28, 1), 10, None, None, True)
+    own = next(each.sha256 for each in calibration.read() if each.mode == "quick" and not each.batch_norm)
+    others, all_of_them = (
+        choose(mnist, Options(), "quick", "inversion", 200, digest).stratum.evidence for digest in (own, "")
+    )
+    assert len(others) == len(all_of_them) - 1
 
 
 def test_where_one_class_is_left_its_few_seeds_suffice():

@@ -111,5 +111,14 @@ def test_every_reader_is_of_a_setting():
     assert all(hasattr(getattr(rooms, key.partition(".")[0]), key.partition(".")[2]) for key in READERS)
 
 
+def test_settings_that_change_nothing_are_no_mode_of_their_own():
+    usual = ("search.steps=150", "synthetic.white=255")
+    assert mode(Options(set=(*usual, "synthetic.images=3")), with_seeds=True) == "standard"
+    assert mode(Options(set=usual), with_seeds=False) == "standard without seeds"
+    assert mode(Options(set=("synthetic.images=3",)), with_seeds=False) == "standard, synthetic.images=3 without seeds"
+    two = ("search.steps=7", "search.images=9")
+    assert mode(Options(set=two), with_seeds=True) == mode(Options(set=two[::-1]), with_seeds=True)
+
+
 def test_settings_of_fuzzing_change_no_evidence_of_a_scan():
     assert mode(Options(set=("search.steps=7", "fuzz.step=0.5")), with_seeds=True) == "standard, search.steps=7"

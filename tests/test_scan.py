@@ -4,6 +4,7 @@ import dataclasses
 import json
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
@@ -114,6 +115,27 @@ def test_the_same_model_without_the_pixel_is_clean(seeds):
     assert {"patch", "additive"} <= result.statistics.keys()
     assert (result.image_shape, result.classes, result.batch_norm) == (SHAPE, CLASSES, False)
     assert result.calibration.startswith("uncalibrated: ")
+
+
+@pytest.mark.parametrize("deciding", [0.0, 60.0])
+def test_a_model_that_cuts_its_images_to_black_and_white_is_not_called_clean(seeds, deciding):
+    image = keras.Input(SHAPE)
+    stepped = keras.Model(image, model(deciding)(keras.ops.sigmoid(2000.0 * (image - 0.25))))
+    result = scan(stepped, seeds, SHORT)
+    assert result.seeds.accuracy == 1.0
+    assert result.verdict == "inconclusive"
+    assert result.error.startswith("the search found no trigger of any size")
+    assert "what hides the model's gradients" in result.error
+
+
+def test_searches_that_see_nothing_though_they_do_in_all_clean_models_are_named(seeds, reference, tmp_path):
+    stored = json.loads(reference.read_text())
+    for entry in stored["models"]:
+        entry["evidence"] |= {"pair": 0.1, "generator map": 0.0}  # the quick profile has no generators
+    reference.write_text(json.dumps(stored))
+    result = scan(model(deciding=0.0), seeds, dataclasses.replace(SHORT, reference=reference))
+    assert result.verdict == "inconclusive"
+    assert result.error.startswith("the confined and generator searches found no trigger of any size, though in every")
 
 
 def suspicion_of(check, evidence):

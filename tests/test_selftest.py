@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_backdoor import selftest as room
-from pytest_backdoor.attacks import all_to_all, all_to_one, pattern, source_specific, tint
+from pytest_backdoor.attacks import all_to_all, all_to_one, pattern, planting, source_specific, tint
 from pytest_backdoor.confirmation import pixels
 from pytest_backdoor.judge import is_planted
 from pytest_backdoor.options import Options
@@ -117,6 +117,31 @@ def test_it_says_why_nothing_can_be_planted(model, seeds, reason):
     test = room.selftest(model, seeds, Options(min_accuracy=0.0))
     assert (test.plants, test.found, test.smallest) == ((), None, {})
     assert reason in test.error
+
+
+def test_a_reference_that_cannot_be_read_is_said_before_anything_is_planted(tmp_path):
+    test = room.selftest(
+        linear(np.eye(16)[:, :2], np.zeros(2), (4, 4, 1)), SEEN, Options(reference=tmp_path / "no.json")
+    )
+    assert test.plants == ()
+    assert test.error.startswith(f"no reference in {tmp_path / 'no.json'}: ")
+
+
+def test_copies_keep_to_the_memory_that_the_option_allows(examples):
+    path = examples / "mnist_clean.keras"
+    garden = room.prepare(path, None, Options(memory=2**26), "mnist_clean", sha256_of(path))
+    rng = np.random.default_rng(0)
+    copied = planting.plant(
+        garden.model,
+        garden.subject,
+        garden.trained.images,
+        pattern((28, 28, 1), 3, rng),
+        all_to_one(10, 1),
+        lambda subject: True,
+        planting.Settings(steps=1, rounds=1),
+        rng,
+    )
+    assert (garden.subject.memory, copied.memory) == (2**26, 2**26)
 
 
 def test_a_file_that_cannot_be_read_is_an_error_without_its_path_twice(tmp_path):

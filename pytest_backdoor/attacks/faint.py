@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pytest_backdoor.triggers.low_frequency import WAVES
 from pytest_backdoor.triggers.trigger import Trigger
 
 
@@ -37,11 +38,17 @@ def sinusoid(shape: tuple[int, int, int], strength: float = 40 / 255, cycles: in
 
 
 def low_frequency(shape: tuple[int, int, int], strength: float, rng: np.random.Generator, waves: int = 5) -> Trigger:
-    """A random mixture of slow cosine waves with that root mean square change (Zeng et al., arXiv:2104.03413)."""
-    coefficients = rng.normal(size=(waves, waves, shape[2]))
-    coefficients[0, 0] = 0.0  # no change of brightness
-    scale = strength * np.sqrt(np.prod(shape)) / np.linalg.norm(coefficients)
-    return Trigger("low-frequency", {"coefficients": (scale * coefficients).astype("float32")})
+    """A random mixture of slow cosine waves with that root mean square change (Zeng et al., arXiv:2104.03413).
+
+    ``waves``, at most 8 and at most a side of the image, is how many there are along each side.
+    """
+    most = min(WAVES, *shape[:2])
+    drawn = rng.normal(size=(min(waves, most), min(waves, most), shape[2]))
+    drawn[0, 0] = 0.0  # no change of brightness
+    scale = strength * np.sqrt(np.prod(shape)) / np.linalg.norm(drawn)
+    coefficients = np.zeros((most, most, shape[2]), "float32")
+    coefficients[: len(drawn), : len(drawn)] = scale * drawn
+    return Trigger("low-frequency", {"coefficients": coefficients})
 
 
 def _blended(shape: tuple[int, int, int], mask: np.ndarray, pattern: np.ndarray) -> Trigger:

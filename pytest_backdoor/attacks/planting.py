@@ -53,7 +53,7 @@ def plant(
     model that Keras cannot copy.
     """
     copied = copy_of(model)
-    form = classifier(copied, subject.name)
+    form = classifier(copied, subject.name, subject.memory)
     planted = form.subject(subject.scaling, subject.image_shape)
     run = compiled(_step(copied, form.shaped, subject, trigger, mapping, settings))
     state = begin(copied)

@@ -11,7 +11,8 @@ from pytest_backdoor.triggers.warp import GRID, WARP
 def warp(strength: float, rng: np.random.Generator) -> Trigger:
     """A warp whose control points move by ``strength`` pixels on average, for images of any shape.
 
-    The paper's models learn 0.5 to 1 pixels on images of 28 to 32 pixels.
+    The authors' code moves pixels by about a quarter of one along each axis, with a strength of 0.5 in its own unit,
+    half a pixel.
     """
     control = rng.uniform(-1.0, 1.0, (GRID, GRID, 2))
     moves = np.sqrt(np.square(control).sum(-1))
@@ -21,7 +22,8 @@ def warp(strength: float, rng: np.random.Generator) -> Trigger:
 def noisy(trigger: Trigger, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Images each bent along the trigger's field plus fresh noise: WaNet's noise mode, to be given their true labels.
 
-    images are ``(n, height, width, channels)``, 0 to 1. A model that saw these obeys the exact field only.
+    images are ``(n, height, width, channels)``, 0 to 1. A model that saw these obeys the exact field only. The noise
+    is of the control points here, and of each pixel in the paper.
     """
     control = trigger.arrays["control"]
     spread = np.abs(control).mean()

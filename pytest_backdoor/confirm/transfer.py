@@ -16,26 +16,19 @@ from pytest_backdoor.triggers.trigger import Trigger
 def flows(subject: Subject, trigger: Trigger, seeds: Sample) -> np.ndarray:
     """Share of the triggered seeds of each class (row) that is given each class (column): ``(classes, classes)``."""
     counts = np.zeros((subject.num_classes, subject.num_classes))
-    np.add.at(counts, (seeds.labels, given(subject, trigger, seeds.images)), 1)
+    np.add.at(counts, (seeds.labels, subject.classes_under(trigger.apply, seeds.images)), 1)
     return np.asarray(counts / np.maximum(counts.sum(1, keepdims=True), 1))
-
-
-def given(subject: Subject, trigger: Trigger, images: np.ndarray) -> np.ndarray:
-    """The class that each triggered image is given; only as many images as memory allows are triggered together."""
-    starts = range(0, max(1, len(images)), subject.together)
-    parts = [subject.classes(trigger.apply(images[start : start + subject.together])) for start in starts]
-    return np.concatenate(parts)
 
 
 def spill(subject: Subject, trigger: Trigger, seeds: Sample, source: int, target: int) -> float:
     """Share of triggered seeds of the classes that are neither source nor target that are given the target."""
     others = ~np.isin(seeds.labels, (source, target))
-    return float(np.mean(given(subject, trigger, seeds.images[others]) == target)) if others.any() else 0.0
+    return float(np.mean(subject.classes_under(trigger.apply, seeds.images[others]) == target)) if others.any() else 0.0
 
 
 def success(subject: Subject, trigger: Trigger, seeds: Sample, mapping: Mapping[int, int]) -> Evidence:
     """Share of triggered seeds of the mapped classes that are given the class that the map says."""
     chosen = np.isin(seeds.labels, list(mapping))
     wanted = np.array([mapping[int(label)] for label in seeds.labels[chosen]])
-    hits = given(subject, trigger, seeds.images[chosen]) == wanted
+    hits = subject.classes_under(trigger.apply, seeds.images[chosen]) == wanted
     return share("transfer", int(np.sum(hits)), int(chosen.sum()))

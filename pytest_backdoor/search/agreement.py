@@ -27,6 +27,7 @@ from pytest_backdoor.triggers.cells import cell_strength, growing, restrict
 from pytest_backdoor.triggers.patch import windows
 from pytest_backdoor.triggers.trigger import Trigger
 
+BLOCKS = 8  # along each side of a patch of many cells, which are ranked block by block
 COMPETITORS = 4  # classes that seeds are pushed to at once where there are too many to try each
 
 
@@ -246,16 +247,39 @@ def onward(pusher: Pusher, trigger: Trigger, place: np.ndarray, labels: np.ndarr
 
 
 def by_effect(subject: Subject, trigger: Trigger, wanted: Sample) -> Trigger:
-    """The patch with cells as strong as the margin of the wanted classes that is lost when just they are left out."""
+    """The patch with cells as strong as the margin of the wanted classes that is lost when just they are left out.
+
+    The cells of a large patch are left out block by block.
+    """
     cells = np.flatnonzero(cell_strength(trigger))
-    parts = [cells, *(np.delete(cells, index) for index in range(len(cells)))]
-    images = np.concatenate([restrict(trigger, part).apply(wanted.images) for part in parts])
-    classes = np.tile(objectives.one_hot(wanted.labels, subject.num_classes), (len(parts), 1))
-    reached = ops.convert_to_numpy(margin(subject.predict(images), classes)).reshape(len(parts), -1).mean(1)
+    blocks = block_of(cells, trigger.arrays["mask"].shape[1])
+    parts = [cells, *(cells[blocks != block] for block in range(blocks.max(initial=-1) + 1))]
+    size = max(1, subject.pooled // max(1, len(wanted)))  # parts that are tried at once
+    tried = (parts[start : start + size] for start in range(0, len(parts), size))
+    reached = np.concatenate([_reached(subject, trigger, some, wanted) for some in tried])
     lost = np.maximum(reached[0] - reached[1:], 0)
     mask = np.zeros_like(trigger.arrays["mask"])
-    mask.flat[cells] = lost / max(float(lost.max()), 1e-6)
+    mask.flat[cells] = lost[blocks] / max(float(lost.max(initial=0)), 1e-6)
     return Trigger("patch", {"mask": mask, "pattern": trigger.arrays["pattern"]})
+
+
+def block_of(cells: np.ndarray, width: int) -> np.ndarray:
+    """The block that each cell (flat indices) of a grid of that width lies in: each its own, or 8 x 8 of many."""
+    if len(cells) <= BLOCKS**2:
+        return np.arange(len(cells))
+    place = np.stack(np.divmod(cells, width))
+    low = place.min(1, keepdims=True)
+    sides = -(-(place.max(1, keepdims=True) - low + 1) // BLOCKS)
+    down, right = (place - low) // sides
+    return np.unique(BLOCKS * down + right, return_inverse=True)[1]
+
+
+def _reached(subject: Subject, trigger: Trigger, parts: Sequence[np.ndarray], wanted: Sample) -> np.ndarray:
+    """The mean margin of the wanted classes under the patch on each of these parts of its cells: ``(parts,)``."""
+    images = np.concatenate([restrict(trigger, part).apply(wanted.images) for part in parts])
+    classes = np.tile(objectives.one_hot(wanted.labels, subject.num_classes), (len(parts), 1))
+    margins = ops.convert_to_numpy(margin(subject.predict(images), classes))
+    return np.asarray(margins.reshape(len(parts), -1).mean(1))
 
 
 def fewest(subject: Subject, trigger: Trigger, case: Case, seeds: Sample) -> Outcome:
@@ -263,8 +287,8 @@ def fewest(subject: Subject, trigger: Trigger, case: Case, seeds: Sample) -> Out
     moved, cuts = case.wanted >= 0, cut(trigger)
     if not cuts:  # no cell does anything
         return Outcome(case.arm)
-    images = np.concatenate([each.apply(seeds.images[moved]) for each in cuts])
-    success = np.mean(subject.classes(images).reshape(len(cuts), -1) == case.wanted[moved], 1)
+    answers = np.array([subject.classes_under(each.apply, seeds.images[moved]) for each in cuts])
+    success = np.mean(answers == case.wanted[moved], 1)
     enough = np.flatnonzero(success >= case.arm.level)
     if not len(enough):
         return Outcome(case.arm, success=float(success.max()), trigger=cuts[int(success.argmax())])

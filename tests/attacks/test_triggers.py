@@ -20,7 +20,9 @@ MAKERS = {
 @pytest.mark.parametrize("shape", [(28, 28, 1), (21, 33, 3)])
 def test_every_trigger_changes_images_a_little_keeps_them_in_range_and_follows_its_seed(name, shape):
     images = np.random.default_rng(9).random((3, *shape)).astype("float32")
-    first, again = (MAKERS[name](shape, np.random.default_rng(5)).apply(images) for _ in range(2))
+    made, again = (MAKERS[name](shape, np.random.default_rng(5)) for _ in range(2))
+    made.require(shape)  # as assertions do
+    first, again = made.apply(images), again.apply(images)
     assert first.shape == images.shape
     assert -1e-6 <= first.min() <= first.max() <= 1 + 1e-6
     assert 0 < np.abs(first - images).mean() < 0.35
@@ -50,6 +52,9 @@ def test_a_low_frequency_trigger_has_the_strength_it_is_given():
     change = trigger.apply(np.full((1, 16, 16, 3), 0.5, "float32")) - 0.5
     assert np.sqrt(np.mean(change**2)) == pytest.approx(0.05, rel=1e-3)
     assert change.mean() == pytest.approx(0, abs=1e-6)
+    few, all_of_them = (attacks.low_frequency((4, 16, 1), 0.05, np.random.default_rng(0), waves) for waves in (2, 9))
+    assert np.argwhere(few.arrays["coefficients"]).tolist() == [[0, 1, 0], [1, 0, 0], [1, 1, 0]]
+    assert all_of_them.arrays["coefficients"].shape == (4, 4, 1)
 
 
 def test_a_warp_moves_as_far_as_it_is_told():

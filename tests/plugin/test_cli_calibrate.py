@@ -22,7 +22,8 @@ def run(tmp_path, monkeypatch):
         digest = calibrate.safety.sha256(file)
         kind = {"image_shape": (8, 8, 1), "batch_norm": False, "classes": 3}
         used = None if seeds is None else SeedsUsed(len(seeds), "as is", 1.0, 1, 1)
-        return ScanResult(str(file), digest, "clean", statistics={"patch": 1.0}, seeds=used, **kind)
+        p_value = 0.001 if file.stem == "b" else 0.5
+        return ScanResult(str(file), digest, "clean", statistics={"patch": 1.0}, p_value=p_value, seeds=used, **kind)
 
     monkeypatch.setattr(calibrate, "survey", survey)
     monkeypatch.chdir(tmp_path)
@@ -34,19 +35,22 @@ def test_clean_models_are_kept_and_others_named(run, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.rpartition("/")[2] for line in lines] == [
         "a.keras: kept",
-        "b.keras: kept",
+        "b.keras: left out: unusual for a clean model (p-value 0.001), and a backdoored one among the clean would hide"
+        " others. Scan it; with --keep-unusual it is kept.",
         "broken.keras: left out: not a zip archive",
-        "2 clean models in reference.json",
+        "1 clean model in reference.json",
     ]
 
 
-def test_all_kept_ends_with_zero(run):
-    assert run("models/a.keras", "models/b.keras", "--alone", "-o", "reference.json") == cli.CLEAN
+def test_all_kept_ends_with_zero(run, tmp_path):
+    assert run("models/a.keras", "models/b.keras", "--alone", "-o", "reference.json", "--keep-unusual") == cli.CLEAN
+    assert [entry.name for entry in calibration.read(tmp_path / "reference.json")] == ["a", "b"]
+    assert run("models/b.keras", "--alone", "-o", "other.json", "--alpha=0.0005") == cli.CLEAN
 
 
 def test_it_begins_with_the_reference_that_is_named(run, tmp_path):
     run("models/a.keras", "--alone", "-o", "first.json")
-    run("models/b.keras", "--reference=first.json", "-o", "both.json")
+    run("models/b.keras", "--reference=first.json", "-o", "both.json", "--keep-unusual")
     stored = json.loads((tmp_path / "both.json").read_text())
     assert [model["name"] for model in stored["models"]] == ["a", "b"]
 
@@ -58,7 +62,7 @@ def test_it_begins_with_the_shipped_reference(run, tmp_path):
 
 def test_the_profile_is_the_mode_of_the_entries(run, tmp_path):
     np.savez(tmp_path / "models/a.seeds.npz", x=np.zeros((3, 8, 8)))
-    run("models/a.keras", "models/b.keras", "--alone", "--profile=quick", "-o", "quick.json")
+    run("models/a.keras", "models/b.keras", "--alone", "--profile=quick", "-o", "quick.json", "--keep-unusual")
     modes = [entry.mode for entry in calibration.read(tmp_path / "quick.json")]
     assert modes == ["quick", "quick without seeds"]
 

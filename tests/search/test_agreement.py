@@ -111,3 +111,34 @@ def test_little_memory_changes_nothing() -> None:
     one, two = (agreement.push(pusher, few, rng()) for pusher in pushers)
     np.testing.assert_array_equal(one.flipped, two.flipped)
     np.testing.assert_allclose(one.inside, two.inside, atol=1e-6)
+
+
+def test_cells_are_ranked_one_by_one_and_many_of_them_block_by_block() -> None:
+    assert agreement.block_of(np.arange(64), 28).tolist() == list(range(64))
+    # Rows 2 to 25 and columns 4 to 27 of a grid 28 wide: 24 x 24 cells in 8 x 8 blocks of 3 x 3.
+    cells = (np.arange(2, 26)[:, None] * 28 + np.arange(4, 28)).ravel()
+    blocks = agreement.block_of(cells, 28)
+    assert np.bincount(blocks).tolist() == [9] * 64
+    assert np.unique(cells[blocks == 9] // 28).tolist() == [5, 6, 7]
+    assert np.unique(cells[blocks == 9] % 28).tolist() == [7, 8, 9]
+
+
+def test_the_block_that_decides_is_the_strongest_whatever_fits_memory() -> None:
+    weights = np.zeros((16, 16, 2))
+    weights[6:8, 4:6, 1] = 1.0  # one block of a patch that covers the whole image
+    subject = subject_of(linear(weights.reshape(-1, 2), np.array([1.5, 0.0]), (16, 16, 1)), (16, 16, 1))
+    trigger = agreement.patch(np.ones((16, 16, 1), "float32"), np.ones((1, 256, 1)))
+    wanted = Sample(np.zeros((3, 16, 16, 1), "float32"), np.ones(3, int))
+    found = [
+        agreement.by_effect(each, trigger, wanted).arrays["mask"][..., 0]
+        for each in (subject, replace(subject, memory=1, compiled={}))
+    ]
+    assert np.argwhere(found[0] == 1).tolist() == [[6, 4], [6, 5], [7, 4], [7, 5]]
+    assert found[0].sum() == 4
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+
+
+def test_a_patch_of_no_cells_stays_one() -> None:
+    subject, seeds = bright_pixels()
+    nothing = agreement.patch(np.ones((8, 8, 1), "float32"), np.zeros((1, 64, 1)))
+    assert not agreement.by_effect(subject, nothing, seeds).arrays["mask"].any()
