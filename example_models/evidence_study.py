@@ -76,7 +76,7 @@ def weighed(suspicion: Suspicion, contract: Contract, settings: profiles.Setting
         "evidence": suspicion.evidence,
         "confirmed": judge.confirmed(suspicion, trigger, held_out.images, transfer, 0.0, len(mapping)),
         "transfer": transfer.value,
-        "strip": blended.value if blended else None,
+        "strip": blended[0].value if blended else None,
         "pruning": pruning.measure(contract, trigger, mapping)[0].value,
         "trigger alone": alone(subject, trigger, target, rng),
         "repetition": repetition(starts, held_out.images),

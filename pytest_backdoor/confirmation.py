@@ -48,14 +48,20 @@ def explained(finding: Finding, contract: Contract, rng: np.random.Generator) ->
     """
     subject, trigger, seeds = contract.subject, finding.trigger, contract.held_out
     assert trigger is not None  # of a new finding
-    measured = [strip.measure(subject, trigger, finding.kind, finding.target, seeds, strip.Settings(), rng)]
+    blended = strip.measure(subject, trigger, finding.kind, finding.target, seeds, strip.Settings(), rng)
+    evidence = [*finding.evidence, *([] if blended is None else blended[:1])]
     mapping, hidden = label_map(finding, subject.num_classes), {layer.name for layer in subject.layers if layer.holds}
     if hidden:
-        measured.append(pruning.measure(contract, trigger, mapping)[0])
-    evidence = (*finding.evidence, *(each for each in measured if each is not None))
+        evidence.append(pruning.measure(contract, trigger, mapping)[0])
     attacked = seeds.images[np.isin(seeds.labels, list(mapping))]
     moved = [each for each in activation.measure(subject, trigger, attacked) if each.layer in hidden]
-    return dataclasses.replace(finding, evidence=evidence, carriers=activation.carriers(moved, CARRIERS))
+    return dataclasses.replace(
+        finding,
+        evidence=tuple(evidence),
+        carriers=activation.carriers(moved, CARRIERS),
+        heat=activation.heat(moved),
+        entropies=None if blended is None else blended[1],
+    )
 
 
 def settle(suspicion: Suspicion, triggers: tuple[Trigger, ...], contract: Contract, seeds: Sample) -> Finding | None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from pytest_backdoor.check_results import Histogram, histogram_from_dict, histogram_to_dict
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -38,6 +40,17 @@ class Carrier:
 
 
 @dataclass(frozen=True, slots=True)
+class Heat:
+    """Where in a layer's output neurons fire more often with a trigger than without: rows of shares, 0 to 1.
+
+    The mean over the layer's channels, and over blocks of places where it has more than 16 along a side.
+    """
+
+    layer: str
+    places: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """A trigger confirmed on images that the search never saw."""
 
@@ -55,6 +68,8 @@ class Finding:
     trigger_path: str | None = None  # where the trigger was saved
     trigger: Trigger | None = field(default=None, compare=False, repr=False)
     carriers: tuple[Carrier, ...] = ()  # the hidden neurons that it moves most, the strongest first
+    heat: tuple[Heat, ...] = ()  # of the hidden layers that have places
+    entropies: Histogram | None = None  # of held-out seeds, blended (STRIP); None where that says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +365,8 @@ def _finding_to_dict(finding: Finding) -> dict[str, Any]:
         "p_value": finding.p_value,
         "evidence": [_evidence_to_dict(evidence) for evidence in finding.evidence],
         "carriers": [dataclasses.asdict(carrier) for carrier in finding.carriers],
+        "heat": [{"layer": heat.layer, "places": [list(row) for row in heat.places]} for heat in finding.heat],
+        "entropies": None if finding.entropies is None else histogram_to_dict(finding.entropies),
     }
 
 
@@ -374,6 +391,8 @@ def _finding_from_dict(entry: Mapping[str, Any]) -> Finding:
         p_value=entry["p_value"],
         evidence=tuple(_evidence_from_dict(evidence) for evidence in entry["evidence"]),
         carriers=tuple(Carrier(**carrier) for carrier in entry.get("carriers", ())),
+        heat=tuple(Heat(heat["layer"], tuple(map(tuple, heat["places"]))) for heat in entry.get("heat", ())),
+        entropies=histogram_from_dict(entry["entropies"]) if entry.get("entropies") else None,
         trigger_path=entry["trigger"],
     )
 

@@ -359,7 +359,7 @@ def _verdict(
         )
         return dataclasses.replace(result, error=reason)
     if blind := sorted(trail.yardstick.seeing - searches(result.statistics)):
-        return dataclasses.replace(result, error=BLIND.format(" and ".join(blind), "" if len(blind) == 1 else "es"))
+        return dataclasses.replace(result, error=BLIND.format(", ".join(blind), "" if len(blind) == 1 else "es"))
     return dataclasses.replace(result, verdict="clean")
 
 

@@ -50,6 +50,8 @@ def test_a_finding_names_the_hidden_neurons_that_carry_its_trigger():
     told = explained(found, SimpleNamespace(subject=subject, search=half, held_out=half), np.random.default_rng(0))
     assert told.carriers == (Carrier("hidden", 1, 1.0),)
     assert [each.check for each in told.evidence] == ["strip", "pruning"]
+    assert told.heat == ()  # of layers without places
+    assert (sum(told.entropies.clean), sum(told.entropies.triggered)) == (40, 20)
 
 
 def test_the_map_is_that_of_the_trigger_that_shows_one(contract):

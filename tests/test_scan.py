@@ -135,7 +135,7 @@ def test_searches_that_see_nothing_though_they_do_in_all_clean_models_are_named(
     reference.write_text(json.dumps(stored))
     result = scan(model(deciding=0.0), seeds, dataclasses.replace(SHORT, reference=reference))
     assert result.verdict == "inconclusive"
-    assert result.error.startswith("the confined and generator searches found no trigger of any size, though in every")
+    assert result.error.startswith("the confined, generator searches found no trigger of any size, though in every")
 
 
 def suspicion_of(check, evidence):

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_backdoor.firing import differences
-from pytest_backdoor.results import Carrier
+from pytest_backdoor.results import Carrier, Heat
 from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers.trigger import Trigger
+
+SIDE = 16  # places of a heat map along each side, at most
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,3 +43,14 @@ def carriers(found: Sequence[Difference], count: int) -> tuple[Carrier, ...]:
         if difference > 0
     ]
     return tuple(sorted(moved, key=lambda carrier: -carrier.difference)[:count])
+
+
+def heat(found: Sequence[Difference]) -> tuple[Heat, ...]:
+    """Where the layers that have places differ, over all channels; more than 16 places along a side are averaged."""
+    maps = ((each.layer, _at_most(_at_most(each.heat.mean(-1), 0), 1)) for each in found if each.heat.ndim == 3)
+    return tuple(Heat(layer, tuple(map(tuple, places.round(4).tolist()))) for layer, places in maps)
+
+
+def _at_most(places: np.ndarray, axis: int) -> np.ndarray:
+    parts = np.array_split(places, min(SIDE, places.shape[axis]), axis)
+    return np.stack([part.mean(axis) for part in parts], axis)

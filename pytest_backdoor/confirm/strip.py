@@ -110,15 +110,17 @@ def measure(
     seeds: Sample,
     settings: Settings,
     rng: np.random.Generator,
-) -> Evidence | None:
-    """Share of triggered seeds that are too predictable when blended; None for kinds of trigger that do not survive it.
+) -> tuple[Evidence, Histogram] | None:
+    """Share of triggered seeds that are too predictable when blended, and the entropies that it comes from.
 
-    It is None too where there are not two seeds to blend.
+    None for kinds of trigger that do not survive it, and where there are not two seeds to blend.
     """
     if kind != "all-to-one" or target is None or len(seeds) < 2:
         return None
     found = blend(subject, trigger, target, seeds, settings, rng)
-    return share("strip", int(np.sum(found.triggered < found.boundary.value)), len(found.triggered))
+    below = int(np.sum(found.triggered < found.boundary.value))
+    entropies = histogram(found.boundary.value, found.clean, found.triggered, np.zeros(0))
+    return share("strip", below, len(found.triggered)), entropies
 
 
 def histogram(boundary: float, clean: np.ndarray, triggered: np.ndarray, suspicious: np.ndarray) -> Histogram:

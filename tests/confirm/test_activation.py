@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pytest_backdoor.attacks import pixel
-from pytest_backdoor.confirm.activation import Difference, carriers, measure
+from pytest_backdoor.confirm.activation import Difference, carriers, heat, measure
 from pytest_backdoor.results import Carrier
 from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers.trigger import Trigger
@@ -28,6 +28,15 @@ def test_carriers_are_the_neurons_of_all_layers_that_differ_most():
     assert strongest == Carrier("b", 1, 0.9)
     assert (second.layer, second.neuron, second.difference) == ("a", 0, pytest.approx(0.3))
     assert len(carriers(found, 10)) == 3  # one does not differ
+
+
+def test_heat_maps_are_means_over_channels_and_over_blocks_of_large_layers():
+    small = np.array([[[0.2, 0.4], [0.0, 1.0]]])
+    large = np.repeat(np.repeat(np.arange(256).reshape(16, 16, 1) / 256, 3, 0), 2, 1)
+    found = heat([Difference("a", small), Difference("b", large), Difference("flat", np.ones(3))])
+    assert [each.layer for each in found] == ["a", "b"]
+    assert np.array(found[0].places) == pytest.approx(np.array([[0.3, 0.5]]))
+    assert np.array(found[1].places) == pytest.approx(np.arange(256).reshape(16, 16) / 256, abs=1e-4)
 
 
 def test_a_trigger_that_changes_nothing_has_no_carriers():

@@ -133,9 +133,14 @@ def test_a_planted_trigger_survives_blending_and_the_same_patch_on_a_clean_model
         strip.measure(found.subject, trigger, "all-to-one", 7, found.held_out, FEW, np.random.default_rng(0))
         for found in (contract_of("mnist_pattern_to_one"), contract_of("mnist_clean"))
     )
-    assert planted.check == "strip"
-    assert planted.interval[0] > 0.5
-    assert clean.value < 0.1
+    survived, entropies = planted
+    assert survived.check == "strip"
+    assert survived.interval[0] > 0.5
+    assert clean[0].value < 0.1
+    below = np.searchsorted(entropies.edges, entropies.boundary) - 1
+    assert sum(entropies.triggered[: below + 1]) > 0.5 * sum(entropies.triggered)
+    assert sum(entropies.triggered) < sum(entropies.clean)  # but for seeds of the target class
+    assert sum(entropies.suspicious) == 0
 
 
 def test_the_same_seed_gives_the_same_entropies(contract_of, examples):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_backdoor.results import Carrier, Evidence, Finding, FuzzRun, Inputs, ScanResult, SeedsUsed
+from pytest_backdoor.check_results import Histogram
+from pytest_backdoor.results import Carrier, Evidence, Finding, FuzzRun, Heat, Inputs, ScanResult, SeedsUsed
 
 SEEDS = SeedsUsed(200, "/255", 0.981, 100, 100)
 EVIDENCE = (Evidence("transfer", 0.97, (0.93, 0.99)), Evidence("strip", 0.99))
+HEAT = (Heat("conv2d", ((0.0, 0.5), (0.25, 0.0))),)
+ENTROPIES = Histogram((0.0, 1.0, 2.0), (1, 9), (10, 0), (0, 0), 0.75)
 CARRIERS = (Carrier("dense", 12, 0.94), Carrier("conv2d", 3, 0.0417))
 
 
@@ -39,9 +42,8 @@ def finding(kind="all-to-one", target=7, source=None, mapping=None, path=None, t
     rule = {"all-to-one": "BD301", "all-to-all": "BD302", "source-specific": "BD303"}[kind]
     success = (0.97, 0.93, 0.99)
     size = 8 / 784, 8
-    return Finding(
-        rule, "patch", kind, target, source, mapping, *size, success, 1e-6, EVIDENCE, path, trigger, CARRIERS
-    )
+    more = EVIDENCE, path, trigger, CARRIERS, HEAT, ENTROPIES
+    return Finding(rule, "patch", kind, target, source, mapping, *size, success, 1e-6, *more)
 
 
 SHIFT = {label: (label + 1) % 10 for label in range(10)}
