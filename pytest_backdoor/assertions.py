@@ -104,7 +104,7 @@ def assert_inputs_clean(
 def assert_safe_to_load(path: Path | str) -> None:
     """Checks, without loading it, that a model file is whole and runs no code of its own; raises BackdoorFound."""
     __tracebackhide__ = True
-    from pytest_backdoor.loading.safety import check
+    from pytest_backdoor.loading.probe import check
 
     try:
         check(Path(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +104,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(given.run(given, options))
     except (OptionError, CalibrationError) as problem:
         parser.error(str(problem))
+    except Exception:  # an exit code of 1 would say that a backdoor was found
+        traceback.print_exc()
+        print(f"{parser.prog}: no verdict: what is said above went wrong.", file=sys.stderr)
+        return NO_VERDICT
 
 
 def find(paths: Sequence[Path]) -> Found:
@@ -124,6 +129,10 @@ def scan(found: Found, options: Options, more: Sequence[str] = ()) -> int:
     reports = [f"{option.flag('report')}={name}:{path}" for name, path in options.report]
     flags = [*option.flags(options), *reports, f"--rootdir={_root(found)}"]
     with sealed():
+        if options.set:
+            from pytest_backdoor import profiles
+
+            profiles.settings(options)  # an unknown setting is wrong usage, and no scan that failed
         status = pytest.main([*HARDENED, *flags, *more], plugins=[plugin, collection])
     return _exit_code(status, collection.gathered, options)
 
@@ -154,12 +163,14 @@ def calibrate(
     with sealed():
         from pytest_backdoor import calibrate as room
         from pytest_backdoor import calibration
+        from pytest_backdoor.report import words
 
         begin = () if alone else calibration.read(options.reference)
         missed = 0
         for file, step in room.calibrate(list(found.files), begin, output, options, each, unusual):
             missed += isinstance(step, str)
-            print(f"{file}: " + (f"left out: {step}" if isinstance(step, str) else "kept"), flush=True)
+            said = f"left out: {step}" if isinstance(step, str) else "kept"
+            print(words.visible(f"{file}: {said}"), flush=True)
         kept = calibration.read(output)
     print(f"{len(kept)} clean model{'s' * (len(kept) != 1)} in {output}", *found.notes, *found.problems, sep="\n")
     return NO_VERDICT if missed or found.problems else CLEAN

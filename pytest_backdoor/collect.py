@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pytest_backdoor.errors import BackdoorError, BackdoorFound
 from pytest_backdoor.report.words import visible
 
 PATTERNS = ("*.keras", "*.h5", "*.hdf5")
+ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # what a virtual environment has
 WEIGHTS_ONLY = "*.weights.h5"
 ITEM = "backdoor"
 
@@ -28,6 +30,22 @@ def is_model_file(path: Path) -> bool:
 def model_files(folder: Path) -> list[Path]:
     """The model files in a folder and its sub-folders, sorted."""
     return sorted(path for path in folder.rglob("*") if is_model_file(path) and path.is_file())
+
+
+def passed_over(folders: Iterable[Path], patterns: Sequence[str]) -> list[Path]:
+    """The model files under the folders that pytest leaves out: a folder's name is among ``norecursedirs``.
+
+    Those of virtual environments are somebody else's.
+    """
+    taken, left_out = set[Path](), set[Path]()
+    for folder in folders:
+        for file in model_files(folder):
+            inner = file.relative_to(folder).parents[:-1]  # folders between the two
+            if not any(fnmatch(parent.name, pattern) for parent in inner for pattern in patterns):
+                taken.add(file)
+            elif not any((folder / parent / marker).exists() for parent in inner for marker in ENVIRONMENT):
+                left_out.add(file)
+    return sorted(left_out - taken)
 
 
 def is_hardened(config: pytest.Config) -> bool:
@@ -94,4 +112,5 @@ class ModelItem(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Where the item is and what its failure is headed with."""
-        return self.path, None, visible(self.model_name)
+        # xdist sends it as UTF-8, which not every file name is
+        return Path(visible(str(self.path))), None, visible(self.model_name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_backdoor import options as option
-from pytest_backdoor.collect import ModelFile, command, is_model_file, model_files
+from pytest_backdoor.collect import ModelFile, command, is_hardened, is_model_file, model_files, passed_over, shown
 from pytest_backdoor.context import CURRENT, Context
 from pytest_backdoor.errors import BackdoorError, OptionError
 from pytest_backdoor.gathered import Gathered
@@ -65,6 +65,26 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     options = config.stash[OPTIONS]
     scanning = config.getoption("backdoor_scan")
     return summary.header(config, options) if scanning or options != Options() else []
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Under --backdoor-scan, notes the model files that pytest passes over: a gate must not open without them."""
+    config, gathered = session.config, session.config.stash.get(GATHERED, None)
+    if gathered is None or not config.getoption("backdoor_scan") or is_hardened(config):
+        return
+    folders = [Path(argument).resolve() for argument in config.args if Path(argument).is_dir()]
+    gathered.problems += [
+        f"not scanned: {shown(file, config.invocation_params.dir)}, in a folder that pytest leaves out (norecursedirs)."
+        " Name its folder on the command line"
+        for file in passed_over(folders, config.getini("norecursedirs"))
+    ]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out links to a folder that they lie in, which pytest follows until the path is too long."""
+    if config.getoption("backdoor_scan") and collection_path.is_symlink() and collection_path.is_dir():
+        return True if collection_path.parent.resolve().is_relative_to(collection_path.resolve()) else None
+    return None
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ModelFile | None:

@@ -74,7 +74,7 @@ def _scanned(model: Any, seeds: Any, options: Options, alpha: float, name: str |
     try:
         digest = sha256_of(model)
         blank = ScanResult(shown, digest, "inconclusive")
-        result = _scan(model, seeds, suspects, options, settings, alpha, blank)
+        result = _scan(model, seeds, suspects, options, settings, alpha, blank, begun)
     except OutOfScopeError as reason:
         result = ScanResult(shown, digest, "inconclusive", error=f"out of scope: {reason}")
     except BackdoorError as reason:
@@ -152,12 +152,13 @@ def _scan(
     settings: profiles.Settings,
     alpha: float,
     blank: ScanResult,
+    begun: float,
 ) -> ScanResult:
     seeds, loaded = seeds_or_beside(model, seeds, options.seeds), keras_file.opened(model)
     candidate = classifier(loaded, blank.path, options.memory)
     rng = generator(options.seed, blank.sha256)
     if seeds is None:
-        result = _without_seeds(candidate, settings, options, alpha, rng, blank)
+        result = _without_seeds(candidate, settings, options, alpha, rng, blank, begun)
         left_out = () if suspects is None else (NOT_PASTED,)
         return dataclasses.replace(result, skipped=(*result.skipped, *left_out))
     given = as_seeds(seeds)
@@ -169,7 +170,7 @@ def _scan(
     if not subject.gradients:
         reason = "the model is a function without gradients, which trigger inversion needs. Give the Keras model."
         return dataclasses.replace(blank, error=reason, skipped=(f"inversion: {reason}",))
-    return judged(blank, contract, settings, options, alpha, rng)
+    return judged(blank, contract, settings, options, alpha, rng, begun)
 
 
 def _described(result: ScanResult, subject: Subject) -> ScanResult:
@@ -186,12 +187,13 @@ def _without_seeds(
     alpha: float,
     rng: np.random.Generator,
     blank: ScanResult,
+    begun: float,
 ) -> ScanResult:
     """The result of the searches on synthetic seeds, which can accuse a model but not clear it."""
     contract, drawn = unseeded.synthesise(candidate, settings.synthetic, rng)
     subject = contract.subject
     blank = dataclasses.replace(_described(blank, subject), synthetic_seeds=contract.seeds)
-    result = judged(blank, contract, settings, options, alpha, rng)
+    result = judged(blank, contract, settings, options, alpha, rng, begun)
     result = dataclasses.replace(result, image_gradients=result.image_gradients + drawn)
     if result.verdict == "clean":
         return dataclasses.replace(result, verdict="inconclusive", error=unseeded.NOTHING_FOUND)
@@ -244,9 +246,17 @@ def judged(
     options: Options,
     alpha: float,
     rng: np.random.Generator,
+    begun: float | None = None,
 ) -> ScanResult:
-    """Runs the searches until one is confirmed, the budget is spent or all are done."""
-    subject, begun = contract.subject, time.perf_counter()
+    """Runs the searches until one is confirmed, the budget is spent or all are done.
+
+    The budget is counted from ``begun``, a value of the performance counter, or from now.
+    """
+    subject, begun = contract.subject, time.perf_counter() if begun is None else begun
+    if min(subject.image_shape[:2]) < 2:
+        raise OutOfScopeError(
+            f"images of shape {subject.image_shape} are one pixel high or wide: no place for a patch."
+        )
     mode = profiles.mode(options, with_seeds=not blank.synthetic_seeds)
     left_out = unseeded.LEFT_OUT if blank.synthetic_seeds else {}
     given = 0 if blank.synthetic_seeds else contract.seeds.count

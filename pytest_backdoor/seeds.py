@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from pytest_backdoor.errors import ContractError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
+MOST_CLASSES = 1e9
 WANTED = "Give an .npz with x (n, height, width, channels) or (n, height, width) and optionally y (n,)"
 
 
@@ -97,8 +97,10 @@ def read_seeds(path: Path | str) -> Seeds:
             if "x" not in stored.files:
                 raise ContractError(f"seeds {path} hold {', '.join(stored.files) or 'nothing'} and no x. {WANTED}.")
             return from_arrays(stored["x"], stored["y"] if "y" in stored.files else None)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as problem:
-        raise ContractError(f"seeds {path} cannot be read: {problem}. {WANTED}.") from problem
+    except ContractError:
+        raise
+    except Exception as problem:  # each way of packing, and each broken header, has errors of its own
+        raise ContractError(f"seeds {path} cannot be read: {_said(problem)}. {WANTED}.") from problem
 
 
 def from_arrays(images: Any, labels: Any | None) -> Seeds:
@@ -136,12 +138,13 @@ def _checked_labels(labels: Any | None, count: int) -> np.ndarray | None:
     if labels is None:
         return None
     labels = _array(labels, "labels")
+    fits = labels.shape in {(count,), (count, *labels.shape[1:2])} and labels.size > 0
+    if not fits or labels.dtype.kind not in "buif":
+        raise ContractError(f"labels have shape {labels.shape} and type {labels.dtype} for {count} images. {WANTED}.")
+    if not (np.isfinite(labels) & (labels == np.floor(labels)) & (np.abs(labels) < MOST_CLASSES)).all():
+        raise ContractError("labels hold values that are no whole numbers. Give the class of each image, from 0.")
     if labels.ndim == 2:
         labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(-1)
-    if labels.shape != (count,) or labels.dtype.kind not in "uif":
-        raise ContractError(f"labels have shape {labels.shape} and type {labels.dtype} for {count} images. {WANTED}.")
-    if not (np.isfinite(labels) & (labels == np.floor(labels))).all():
-        raise ContractError("labels hold values that are no whole numbers. Give the class of each image, from 0.")
     return labels.astype("int64")
 
 
@@ -158,9 +161,7 @@ def _read_folder(folder: Path) -> Seeds:
 
     Without sub-folders the images have no labels.
     """
-    from keras.utils import img_to_array, load_img
-
-    classes = sorted(path for path in folder.iterdir() if path.is_dir())
+    classes = sorted(path for path in folder.iterdir() if _is_class(path))
     numbered = all(path.name.isdecimal() for path in classes)
     labels = [int(path.name) for path in classes] if numbered else range(len(classes))
     files = [(file, label) for label, path in zip(labels, classes, strict=True) for file in _images_in(path)]
@@ -168,16 +169,38 @@ def _read_folder(folder: Path) -> Seeds:
         files = [(file, 0) for file in _images_in(folder)]
     if not files:
         raise ContractError(f"folder {folder} has no images. Give one sub-folder of images per class.")
-    try:
-        images = [img_to_array(load_img(file)) for file, _ in files]  # one at a time: each is its own file
-    except (OSError, ValueError, ImportError) as problem:
-        raise ContractError(f"an image under {folder} cannot be read: {problem}.") from problem
+    images = [_read_image(file) for file, _ in files]  # one at a time: each is its own file
     shapes = {image.shape for image in images}
     if len(shapes) > 1:
         raise ContractError(f"images under {folder} differ in shape: {sorted(shapes)[:3]}. Give images of one shape.")
     known = np.array([label for _, label in files]) if classes else None
     seeds = from_arrays(np.stack(images).astype("uint8"), known)
     return replace(seeds, names=tuple(file.stem for file, _ in files))
+
+
+def _is_class(path: Path) -> bool:
+    """Whether a sub-folder is one of a class, and not what a desktop or a notebook left there."""
+    return path.is_dir() and not path.name.startswith((".", "__"))
+
+
+def _read_image(file: Path) -> np.ndarray:
+    """The image as RGB bytes; raises ContractError."""
+    from keras.utils import img_to_array, load_img
+    from PIL import Image
+
+    try:
+        with Image.open(file) as opened:
+            mode = opened.mode
+        image = img_to_array(load_img(file))
+    except Exception as problem:  # the reader of each format has errors of its own
+        raise ContractError(f"the image {file} cannot be read: {_said(problem)}.") from problem
+    if mode.startswith(("I", "F")):
+        raise ContractError(f"the image {file} has more than 8 bits (mode {mode}). Save it with 8, or give an .npz.")
+    return np.asarray(image)
+
+
+def _said(problem: Exception) -> str:
+    return str(problem) or type(problem).__name__
 
 
 def _images_in(folder: Path) -> list[Path]:

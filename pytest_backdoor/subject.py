@@ -29,6 +29,7 @@ from pytest_backdoor.options import MEMORY
 from pytest_backdoor.scalings import Scaling
 
 BATCH = 256  # images per prediction, at most
+LARGE = 2**22  # values of an image, a thousand times a thousand pixels in colour and more
 VALUE = 4  # bytes of a number
 BACKWARD = 2  # times the outputs of all layers that a forward and backward pass holds, roughly
 CHANGED = 6  # times an image that its triggered copy, its mask, its pattern and their gradients take
@@ -145,7 +146,7 @@ class Classifier:
     resumed: Callable[[Any, int, Any], Any] | None = None
 
     def subject(self, scaling: Scaling, image_shape: Shape) -> Subject:
-        """The Subject that sees images of that shape through that scaling."""
+        """The Subject that sees images of that shape through that scaling; raises OutOfScopeError without the room."""
 
         def network(images: Any) -> Any:
             return self.network(self.shaped(images))
@@ -159,7 +160,7 @@ class Classifier:
             return self.resumed(self.shaped(images), place, output)
 
         shape = self.input_shape if len(self.input_shape) in (1, 2) else image_shape
-        return Subject(
+        found = Subject(
             self.name,
             image_shape,
             self.num_classes,
@@ -173,6 +174,12 @@ class Classifier:
             watched=watched,
             resumed=resumed,
         )
+        if found.footprint > self.memory:
+            raise OutOfScopeError(
+                f"one image takes {found.footprint / 2**20:,.0f} MiB with all that the network makes of it, more than"
+                f" the memory that a scan may take ({self.memory / 2**20:,.0f} MiB). Raise --backdoor-memory."
+            )
+        return found
 
     def shaped(self, images: Any) -> Any:
         """Images ``(n, height, width, channels)`` with the axes that the model takes."""
@@ -199,7 +206,7 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
         headless = with_logs(headless)
 
     def logits(images: Any) -> Any:
-        return headless(images, training=False)
+        return _float32(headless(images, training=False))
 
     def outputs(shape: tuple[int, ...]) -> int:
         return layer_outputs(headless, shape)
@@ -208,10 +215,11 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
         return neuron_layers(headless, shape)
 
     def watched(images: Any) -> tuple[Any, tuple[Any, ...]]:
-        return with_activations(headless, images)
+        given, outputs = with_activations(headless, images)
+        return _float32(given), tuple(map(_float32, outputs))
 
     def resumed(images: Any, place: int, output: Any) -> Any:
-        return with_output(headless, images, place, output)
+        return _float32(with_output(headless, images, place, output))
 
     white, network = _white(model), compiled(logits)  # once, for all scalings and searches
     return Classifier(
@@ -230,9 +238,14 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
     )
 
 
+def _float32(values: Any) -> Any:
+    """The values of a model of any precision in that of the searches."""
+    return values if keras.backend.standardize_dtype(values.dtype) == "float32" else ops.cast(values, "float32")
+
+
 def _gives_shares(model: keras.Model, shape: tuple[int, ...]) -> bool:
     """Whether the outputs are probabilities all the same, as those of models that are averaged behind their softmax."""
-    if None in shape:
+    if None in shape or np.prod(shape) > LARGE:
         return False
     images = np.random.default_rng(0).random((4, *shape), "float32")
     answers = ops.convert_to_numpy(model(images, training=False))
@@ -278,6 +291,10 @@ def _image_input(model: keras.Model) -> tuple[int, ...]:
         )
     if not keras.backend.is_float_dtype(given.dtype):
         raise OutOfScopeError(f"the model takes {given.dtype}, not an image. Only image models are scanned.")
+    if given.shape[0] is not None:
+        raise OutOfScopeError(
+            f"the model takes exactly {given.shape[0]} images at a time. Build it without a batch size, then scan."
+        )
     if len(shape) not in (1, 2, 3) or any(side is None for side in shape[-1:]):
         raise OutOfScopeError(f"the model takes inputs of shape {shape}, not images (height, width, channels).")
     return shape
@@ -287,7 +304,14 @@ def _classes(model: keras.Model) -> int:
     """How many classes the model tells apart; raises OutOfScopeError if it is no classifier."""
     if len(model.outputs) != 1:
         raise OutOfScopeError(f"the model has {len(model.outputs)} outputs. Only models with one output are scanned.")
-    shape = tuple(model.outputs[0].shape[1:])
+    made = model.outputs[0]
+    if isinstance(made._keras_history.operation, keras.layers.InputLayer):
+        raise OutOfScopeError("the model gives back what it is given: it has no layers.")
+    shape = tuple(made.shape[1:])
+    if not keras.backend.is_float_dtype(made.dtype):
+        raise OutOfScopeError(f"the model gives {made.dtype}, which has no gradients. Give it without its last step.")
+    if shape == (None,):
+        raise OutOfScopeError("the model does not say how many classes it has. Build it with an output of fixed size.")
     if len(shape) != 1:
         raise OutOfScopeError(f"the model gives outputs of shape {shape}, one per place: segmentation is out of scope.")
     if shape[0] == 1:

@@ -17,6 +17,7 @@ UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 DURATION = re.compile(r"(?:(?P<h>[\d.]+)h)?(?:(?P<m>[\d.]+)m)?(?:(?P<s>[\d.]+)s?)?", re.ASCII)
 SIZES = {"g": 2**30, "m": 2**20, "k": 2**10, "": 1}
 SIZE = re.compile(r"(?P<count>[\d.]+)(?P<unit>[gmk]?)b?", re.ASCII)
+WHOLE = re.compile(r"\d{1,300}", re.ASCII)  # Python itself reads no more than some thousand digits
 SETTING = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
@@ -49,7 +50,7 @@ def number(low: float, high: float, closed: bool) -> Callable[[Any], float]:
 
 def whole(value: Any) -> int:
     """A whole number, zero or above."""
-    if not isinstance(value, bool) and isinstance(value, int | str) and re.fullmatch(r"\d+", str(value), re.ASCII):
+    if not isinstance(value, bool) and isinstance(value, int | str) and WHOLE.fullmatch(str(value)):
         return int(value)
     raise OptionError(f"expected a whole number from 0 up, got {value!r}.")
 

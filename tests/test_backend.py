@@ -25,3 +25,12 @@ def test_they_are_those_of_the_sum_of_slopes_times_outputs():
     _, pulled = pulled_back(lambda x: (ops.tanh(x @ matrix), ()))(given, slopes[None])
     _, along = value_and_grad(lambda x: (ops.sum(slopes * ops.tanh(x @ matrix)), ()))(given)
     np.testing.assert_allclose(ops.convert_to_numpy(pulled), ops.convert_to_numpy(along), rtol=1e-6)
+
+
+def test_behind_a_step_gradients_are_zero():
+    _, gradients = value_and_grad(lambda x: (ops.sum(ops.round(x)), ()))(ops.convert_to_tensor(GIVEN))
+    assert ops.convert_to_numpy(gradients).tolist() == [0, 0]
+    _, gradients = pulled_back(lambda x: (ops.cast(ops.cast(x, "int32"), "float32"), ()))(
+        ops.convert_to_tensor(GIVEN), np.ones(2, "float32")
+    )
+    assert ops.convert_to_numpy(gradients).tolist() == [0, 0]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from types import SimpleNamespace
 
 import keras
@@ -136,6 +137,29 @@ def test_searches_that_see_nothing_though_they_do_in_all_clean_models_are_named(
     result = scan(model(deciding=0.0), seeds, dataclasses.replace(SHORT, reference=reference))
     assert result.verdict == "inconclusive"
     assert result.error.startswith("the confined, generator searches found no trigger of any size, though in every")
+
+
+def test_a_budget_counts_from_the_beginning_of_the_scan(seeds, monkeypatch):
+    check = scanning.check
+
+    def slow(*given):
+        time.sleep(0.3)
+        return check(*given)
+
+    monkeypatch.setattr(scanning, "check", slow)
+    result = scan(model(deciding=0.0), seeds, dataclasses.replace(SHORT, budget=0.3))
+    assert result.verdict == "inconclusive"
+    assert result.statistics == {}
+
+
+def test_images_one_pixel_high_are_out_of_scope():
+    rng = np.random.default_rng(0)
+    images, thin = rng.random((40, 1, 4, 1)), linear(np.eye(4)[:, :2], np.zeros(2), (1, 4, 1))
+    result = scan(thin, (images, images[:, 0, :2, 0].argmax(-1)), SHORT)
+    assert (result.verdict, result.error) == (
+        "inconclusive",
+        "out of scope: images of shape (1, 4, 1) are one pixel high or wide: no place for a patch.",
+    )
 
 
 def suspicion_of(check, evidence):

@@ -1,5 +1,7 @@
 """Seeds from arrays, archives and folders."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -204,7 +206,7 @@ def test_a_folder_without_images_is_refused(tmp_path):
 def test_a_damaged_image_is_refused(folder):
     path = folder({"0": [1]})
     (path / "0" / "x.png").write_bytes(b"\x89PNG nothing more")
-    with pytest.raises(ContractError, match=r"an image under .* cannot be read: cannot identify image"):
+    with pytest.raises(ContractError, match=r"the image .* cannot be read: cannot identify image"):
         read_seeds(path)
 
 
@@ -249,3 +251,44 @@ def test_files_of_images_say_themselves_what_white_is(folder):
 def test_images_that_cannot_be_in_the_scale_of_the_seeds_are_refused(seeds, others):
     with pytest.raises(ContractError, match=r"and the seeds' black and white are .* Give both in one scale"):
         in_scale_of(as_seeds(seeds), others)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.zeros((2, 0)), [["0", "1"], ["1", "0"]], [[np.nan, 1.0], [1.0, 0.0]], [1e30, 0.0], np.zeros((2, 2, 1))],
+    ids=["none", "text", "NaN", "huge", "cube"],
+)
+def test_labels_that_are_none_are_refused(labels):
+    with pytest.raises(ContractError, match=r"^labels h"):
+        as_seeds((BYTES, labels))
+
+
+def test_one_hot_labels_of_yes_and_no_are_classes():
+    assert as_seeds((BYTES, np.array([[False, True], [True, False]]))).labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 4)}\n", b"{'descr': \n"],
+    ids=["more than there is", "broken"],
+)
+def test_an_archive_whose_header_lies_is_refused(header, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        file.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(ContractError, match=r"seeds .*a.npz cannot be read: "):
+        read_seeds(tmp_path / "a.npz")
+
+
+def test_folders_that_a_notebook_or_a_desktop_left_are_no_classes(folder):
+    path = folder({"0": [1], "2": [1], "10": [1]})
+    for name in (".ipynb_checkpoints", "__MACOSX"):
+        (path / name).mkdir()
+    assert sorted(read_seeds(path).labels) == [0, 2, 10]
+
+
+def test_an_image_of_more_than_eight_bits_is_refused_and_not_clipped(tmp_path):
+    from PIL import Image
+
+    Image.fromarray(np.arange(16, dtype="uint16").reshape(4, 4) * 4000).save(tmp_path / "deep.png")
+    with pytest.raises(ContractError, match=r"deep.png has more than 8 bits \(mode I;16\)"):
+        read_seeds(tmp_path)

@@ -10,6 +10,7 @@ from keras import layers, ops
 from pytest_backdoor.errors import ContractError, OutOfScopeError
 from pytest_backdoor.network import layer_outputs, without_softmax
 from pytest_backdoor.scalings import Scaling
+from pytest_backdoor.search.margin import Settings, margins
 from pytest_backdoor.subject import BATCH, classifier
 from tests.tiny import AS_IS, linear
 
@@ -231,6 +232,11 @@ def whole_numbers():
     return keras.Model(numbers, layers.Dense(3)(ops.cast(numbers, "float32")))
 
 
+def unknown_classes():
+    image = keras.Input((None, None, 1))
+    return keras.Model(image, ops.mean(image, (1, 3)))
+
+
 OUT_OF_SCOPE = {
     "regression": (lambda: sequential(layers.Dense(1)), "one number: it is a regression or knows one class only"),
     "one class": (lambda: sequential(layers.Dense(1, activation="softmax")), "at least two classes"),
@@ -244,6 +250,13 @@ OUT_OF_SCOPE = {
         r"outputs of shape \(6, 6, 3\), one per place: segmentation is out of scope",
     ),
     "video": (lambda: sequential(layers.Dense(3), shape=(2, 6, 6, 1)), r"inputs of shape \(2, 6, 6, 1\), not images"),
+    "fixed batch": (
+        lambda: keras.Sequential([keras.Input(batch_shape=(2, 6, 6, 1)), layers.Flatten()]),
+        "exactly 2 images",
+    ),
+    "no layers": (lambda: keras.Model(image := keras.Input((9,)), image), "gives back what it is given"),
+    "whole answers": (lambda: after(lambda scores: ops.cast(scores, "int32")), "gives int32, which has no gradients"),
+    "unknown classes": (unknown_classes, "does not say how many classes it has"),
     "unbuilt": (lambda: keras.Sequential([layers.Flatten(), layers.Dense(3)]), "the model was never built"),
 }
 
@@ -265,3 +278,24 @@ def test_weights_that_are_no_numbers_are_named(damage):
         ContractError, match=r"weights of \S*first/kernel hold NaN or infinite values \(1 of 4 tensors\)"
     ):
         classifier(model, "m")
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16", "float64"])
+def test_a_model_of_any_precision_is_searched_in_single_precision(precision):
+    model = filled(sequential(layers.Dense(8, dtype=precision), layers.Dense(4, dtype=precision)))
+    subject = subject_of(model)
+    logits, outputs = subject.activations(IMAGES)
+    assert {each.dtype for each in (subject.logits(IMAGES), logits, *outputs)} == {subject.logits(IMAGES).dtype}
+    assert subject.predict(IMAGES).dtype == np.float32
+    assert subject.resume(IMAGES, 0, outputs[0]).dtype == logits.dtype
+    assert margins(subject, Settings(starts=2, steps=2), np.random.default_rng(0)).largest.shape == (4,)
+
+
+def test_a_model_that_one_image_of_fills_the_memory_is_out_of_scope():
+    model = keras.Sequential([keras.Input((6, 6, 1)), layers.UpSampling2D(1000), layers.GlobalAveragePooling2D()])
+    model = keras.Model(model.inputs[0], layers.Dense(3)(model.outputs[0]))
+    form = classifier(model, "m", memory=2**20)
+    with pytest.raises(
+        OutOfScopeError, match=r"one image takes \d+ MiB .* may take \(1 MiB\). Raise --backdoor-memory"
+    ):
+        form.subject(AS_IS, (6, 6, 1))

@@ -7,6 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+ZERO = tf.UnconnectedGradients.ZERO  # behind a step such as rounding, as in other backends
+
 
 def value_and_grad(function: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[tuple[Any, Any], Any]]:
     """From ``f(params, *rest) -> (loss, more)`` to ``(params, *rest) -> ((loss, more), gradients of params)``."""
@@ -15,7 +17,7 @@ def value_and_grad(function: Callable[..., tuple[Any, Any]]) -> Callable[..., tu
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(params)
             loss, more = function(params, *rest)
-        slopes = tape.gradient(loss, params)
+        slopes = tape.gradient(loss, params, unconnected_gradients=ZERO)
         # What is only ever indexed has a sparse gradient.
         return (loss, more), tf.nest.map_structure(tf.convert_to_tensor, slopes)
 
@@ -32,7 +34,7 @@ def pulled_back(function: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(params)
             outputs, more = function(params, *rest)
-        return more, tape.gradient(outputs, params, output_gradients=slopes)
+        return more, tape.gradient(outputs, params, output_gradients=slopes, unconnected_gradients=ZERO)
 
     return evaluate
 

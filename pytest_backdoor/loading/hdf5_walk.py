@@ -22,10 +22,10 @@ AGAIN = "Save the model again with Keras."
 
 def count_elements(file: h5py.File) -> int:
     """The numbers stored in the file's datasets, each counted once however many names it has."""
-    return sum(_elements(item) for item in _objects(file) if isinstance(item, h5py.Dataset))
+    return sum(_elements(item) for item in objects(file) if isinstance(item, h5py.Dataset))
 
 
-def _objects(file: h5py.File) -> Iterator[h5py.Group | h5py.Dataset]:
+def objects(file: h5py.File) -> Iterator[h5py.Group | h5py.Dataset]:
     """Every group and dataset once: hard links can form cycles."""
     seen = {h5py.h5o.get_info(file.id).addr}
     waiting = [file["/"]]

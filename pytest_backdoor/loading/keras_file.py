@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_backdoor.errors import UnreadableModelError
-from pytest_backdoor.loading import safety
+from pytest_backdoor.loading import probe
 
 if TYPE_CHECKING:
     import keras
@@ -20,7 +20,7 @@ def opened(model: Any) -> Any:
 
 def load(path: Path) -> keras.Model:
     """The model in the file, not compiled; raises UnreadableModelError or UnsafeModelError."""
-    safety.check(path)
+    probe.check(path)
     import keras
 
     try:

@@ -17,6 +17,7 @@ from pytest_backdoor.loading.config_walk import REBUILD, Node, nodes
 
 ALLOWANCE = 10  # times the stored weights
 FLOOR = 1_000_000  # weights, 4 MB: never worth refusing
+CALLS = 10_000  # of layers; the largest networks have about a thousand layers
 LARGEST = 10**18  # above this a size is only "too large"; keeps the arithmetic and the message short
 TENSOR = "__keras_tensor__"  # how Keras writes an input that another layer gives
 
@@ -34,6 +35,30 @@ def refuse_oversized(config: object, stored: int) -> None:
             f"stores {stored:,}; loading it could exhaust the memory. Save the model again from its source or, if you "
             "trust the file, load it yourself and give the model object to assert_no_backdoor."
         )
+
+
+def refuse_unrolled(config: object) -> None:
+    """Raises UnsafeModelError where models that are used several times within each other make far too many calls."""
+    calls = _calls(config)
+    if calls > CALLS:
+        raise UnsafeModelError(
+            f"the configuration calls layers {min(calls, LARGEST):,} times, because models in it use each other again "
+            f"and again; loading it could take for ever. {REBUILD}"
+        )
+
+
+def _calls(node: object) -> int:
+    """How many layer calls one use of a layer comes to."""
+    config = node.get("config") if isinstance(node, dict) else None
+    inner = config.get("layers") if isinstance(config, dict) else None
+    if not isinstance(inner, list):
+        return 1
+    return sum(max(1, _length(each)) * _calls(each) for each in inner)
+
+
+def _length(layer: object) -> int:
+    calls = layer.get("inbound_nodes") if isinstance(layer, dict) else None
+    return len(calls) if isinstance(calls, list) else 1
 
 
 def refuse_unshaped(config: object) -> None:

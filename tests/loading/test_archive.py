@@ -105,3 +105,12 @@ def test_a_flipped_bit_in_the_weights_is_noticed(plain: Path, tmp_path: Path) ->
     path = tmp_path / "flipped.keras"
     path.write_bytes(data)
     assert complaint(path).startswith("the zip archive is damaged or truncated. Received: Bad CRC-32")
+
+
+def test_a_member_whose_packing_is_damaged_is_unreadable(repack: Repack) -> None:
+    path = repack({}, compression=zipfile.ZIP_LZMA)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"metadata.json") + len("metadata.json")
+    data[start + 4 : start + 60] = b"\xff" * 56
+    path.write_bytes(data)
+    assert complaint(path).startswith("the zip archive is damaged or truncated. Received: ")

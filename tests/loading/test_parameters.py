@@ -140,3 +140,17 @@ def test_no_honest_layer_declares_more_than_it_has(model: str, request: pytest.F
         if type(layer).__name__ in COUNTS:
             node = keras.saving.serialize_keras_object(layer)
             assert 0 < declared(node) <= layer.count_params()
+
+
+def test_models_that_use_each_other_again_and_again_are_refused(tmp_path: Path) -> None:
+    import keras
+
+    image = keras.Input((4,))
+    model = keras.Model(image, keras.layers.Dense(4)(image))
+    for depth in (3, 14):
+        while len(list(model._flatten_layers())) < 2 * depth:
+            image = keras.Input((4,))
+            model = keras.Model(image, model(model(image)))
+        model.save(tmp_path / f"{depth}.keras")
+    check(tmp_path / "3.keras")
+    assert refusal(tmp_path / "14.keras").startswith("the configuration calls layers ")

@@ -129,6 +129,8 @@ def test_a_folder_that_cannot_be_read_is_no_clean_folder(models, scan, monkeypat
     [
         (["nowhere"], "no such file or folder: nowhere"),
         (["models", "--alpha=2"], "--alpha: expected a number from 0 to 1, both excluded, got '2'."),
+        (["models", "--set=search.stepz=3"], "unknown setting 'search.stepz'. Did you mean 'search.steps'?"),
+        (["models", f"--seed={'9' * 5000}"], "--seed: expected a whole number from 0 up"),
         (["models", "--report=jsn:x"], "unknown report format 'jsn'. Did you mean 'json'?"),
         (["models", "--colour"], "unrecognized arguments: --colour"),
         ([], "the following arguments are required: PATH"),
@@ -142,6 +144,13 @@ def test_wrong_usage_ends_with_four(models, scan, capsys, arguments, message):
         code = end.code
     assert code == 4
     assert message in capsys.readouterr().err
+
+
+def test_what_goes_wrong_in_the_tool_itself_is_no_backdoor(models, scan, capsys, pytester):
+    models("clean.keras")
+    (pytester.path / "file").write_text("")
+    assert scan("models", "--junitxml=file/out.xml") == 2
+    assert "pytest-backdoor: no verdict: what is said above went wrong." in capsys.readouterr().err
 
 
 def test_version_and_help_are_given(capsys):

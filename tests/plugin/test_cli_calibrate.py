@@ -42,6 +42,12 @@ def test_clean_models_are_kept_and_others_named(run, capsys):
     ]
 
 
+def test_a_name_that_would_command_the_terminal_is_written_out(run, capsys, tmp_path):
+    (tmp_path / "esc\x1b[31mred.keras").write_text("")
+    run("esc\x1b[31mred.keras", "--alone", "-o", "reference.json")
+    assert "\x1b" not in capsys.readouterr().out
+
+
 def test_all_kept_ends_with_zero(run, tmp_path):
     assert run("models/a.keras", "models/b.keras", "--alone", "-o", "reference.json", "--keep-unusual") == cli.CLEAN
     assert [entry.name for entry in calibration.read(tmp_path / "reference.json")] == ["a", "b"]

@@ -225,3 +225,30 @@ def test_an_item_takes_options_from_a_marker_that_a_conftest_adds(models, pytest
     )
     pytester.runpytest("--backdoor-scan", "models").assert_outcomes(passed=1)
     assert asked()[0]["alpha"] == 0.03
+
+
+def test_model_files_in_folders_that_pytest_leaves_out_are_no_clean_ones(models, pytester):
+    models("clean.keras", "build/clean.keras", ".hidden/deep/clean.h5", "env/lib/build/clean.keras")
+    (pytester.path / "models/env/pyvenv.cfg").write_text("")
+    result = pytester.runpytest("--backdoor-scan", "models")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines_random(
+        [
+            "not scanned: models/build/clean.keras, in a folder that pytest leaves out (norecursedirs). Name its*",
+            "not scanned: models/.hidden/deep/clean.h5, *",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*env/lib*")
+    assert result.ret == 1
+    named = pytester.runpytest(
+        "--backdoor-scan", "models", "models/build", "models/.hidden", "-oconsider_namespace_packages=no"
+    )
+    named.assert_outcomes(passed=3)
+
+
+def test_a_link_to_the_folder_that_it_lies_in_is_not_followed(models, pytester):
+    models("clean.keras")
+    (pytester.path / "models/loop").symlink_to(".")
+    result = pytester.runpytest("--backdoor-scan", "models")
+    result.assert_outcomes(passed=1)
+    assert result.ret == 0

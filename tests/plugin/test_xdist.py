@@ -1,6 +1,7 @@
 """Under xdist the controller prints and writes what its workers found."""
 
 import json
+import os
 
 import pytest
 
@@ -59,3 +60,9 @@ def test_the_models_of_all_workers_are_waited_for_once():
     for _ in range(2):
         gathered.pytest_xdist_node_collection_finished(None, ["a.keras::backdoor", "test_x.py::test_y"])
     assert list(gathered.waiting) == ["a.keras::backdoor"]
+
+
+def test_a_name_that_is_no_text_crosses_too(models, pytester, parallel):
+    models("clean.keras", os.fsdecode(b"clean\xff.keras"))
+    result = parallel()
+    result.assert_outcomes(passed=2)
