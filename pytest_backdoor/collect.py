@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -32,20 +32,18 @@ def model_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if is_model_file(path) and path.is_file())
 
 
-def passed_over(folders: Iterable[Path], patterns: Sequence[str]) -> list[Path]:
-    """The model files under the folders that pytest leaves out: a folder's name is among ``norecursedirs``.
+def passed_over(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """The model files under a folder that pytest leaves out: the name of one of theirs is among ``norecursedirs``.
 
     Those of virtual environments are somebody else's.
     """
-    taken, left_out = set[Path](), set[Path]()
-    for folder in folders:
-        for file in model_files(folder):
-            inner = file.relative_to(folder).parents[:-1]  # folders between the two
-            if not any(fnmatch(parent.name, pattern) for parent in inner for pattern in patterns):
-                taken.add(file)
-            elif not any((folder / parent / marker).exists() for parent in inner for marker in ENVIRONMENT):
-                left_out.add(file)
-    return sorted(left_out - taken)
+
+    def is_left_out(file: Path) -> bool:
+        inner = [folder / parent for parent in file.relative_to(folder).parents[:-1]]
+        named = any(fnmatch(parent.name, pattern) for parent in inner for pattern in patterns)
+        return named and not any((parent / marker).exists() for parent in inner for marker in ENVIRONMENT)
+
+    return list(filter(is_left_out, model_files(folder)))
 
 
 def is_hardened(config: pytest.Config) -> bool:
@@ -70,6 +68,12 @@ def command(item: pytest.Item, options: option.Options) -> str:
 
 class ModelFile(pytest.File):
     """One file that should hold a Keras model."""
+
+    @classmethod
+    def from_parent(cls, parent: Any, *, path: Path, **more: Any) -> Self:  # type: ignore[override]
+        """The file, whose name is a keyword of its item, which xdist sends as UTF-8."""
+        made: Self = super().from_parent(parent, path=path, name=visible(path.name), **more)
+        return made
 
     def collect(self) -> Iterator[pytest.Item]:
         """The one item of the file."""

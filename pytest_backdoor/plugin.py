@@ -72,11 +72,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config, gathered = session.config, session.config.stash.get(GATHERED, None)
     if gathered is None or not config.getoption("backdoor_scan") or is_hardened(config):
         return
+    patterns = config.getini("norecursedirs")
     folders = [Path(argument).resolve() for argument in config.args if Path(argument).is_dir()]
     gathered.problems += [
-        f"not scanned: {shown(file, config.invocation_params.dir)}, in a folder that pytest leaves out (norecursedirs)."
-        " Name its folder on the command line"
-        for file in passed_over(folders, config.getini("norecursedirs"))
+        f"not scanned: {shown(file, config.invocation_params.dir)}, in a folder that pytest leaves out. With"
+        " -o norecursedirs= it is scanned too"
+        for folder in folders
+        for file in passed_over(folder, patterns)
     ]
 
 

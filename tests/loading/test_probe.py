@@ -31,7 +31,7 @@ def test_a_file_that_hangs_its_reader_is_unreadable(plain, monkeypatch):
 def test_what_is_no_model_ends_the_reading_and_is_said_by_the_static_check(tmp_path):
     (tmp_path / "x.h5").write_bytes(b"no model")
     probe.read(tmp_path / "x.h5")
-    with pytest.raises(UnreadableModelError, match="a .h5 file is an HDF5 file, but this one is not"):
+    with pytest.raises(UnreadableModelError, match=r"a \.h5 file is an HDF5 file, but this one is not"):
         probe.check(tmp_path / "x.h5")
 
 
