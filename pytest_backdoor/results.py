@@ -41,13 +41,10 @@ class Carrier:
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """Where in a layer's output neurons fire more often with a trigger than without: rows of shares, 0 to 1.
-
-    The mean over the layer's channels, and over blocks of places where it has more than 16 along a side.
-    """
+    """Where in a layer's output neurons fire more often with a trigger than without, over all its channels."""
 
     layer: str
-    places: tuple[tuple[float, ...], ...]
+    places: tuple[tuple[float, ...], ...]  # rows of shares, 0 to 1; of more than 16 along a side, means of blocks
 
 
 @dataclass(frozen=True, slots=True)

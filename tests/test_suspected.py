@@ -158,6 +158,6 @@ def test_a_budget_that_is_spent_leaves_suspicious_images_out(given, bright, unse
 
 def test_without_seeds_there_is_nothing_to_paste_on(bright, monkeypatch):
     room = importlib.import_module("pytest_backdoor.scan")
-    monkeypatch.setattr(room, "_without_seeds", lambda *given: given[-1])
+    monkeypatch.setattr(room, "_without_seeds", lambda *given: given[-2])
     assert scan(bright_model(), None, suspects=bright.suspects).skipped == (room.NOT_PASTED,)
     assert scan(bright_model(), None).skipped == ()

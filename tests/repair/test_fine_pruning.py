@@ -27,11 +27,13 @@ def model(activation="relu"):
 
 
 def test_channels_go_in_the_order_of_their_activity_until_accuracy_falls():
-    assert pruned(model(), subject_of(model(), SHAPE), SEEDS, Settings()).tolist() == [2]
+    made = model()
+    assert pruned(made, subject_of(made, SHAPE), SEEDS, Settings()).tolist() == [2]
 
 
 def test_with_all_of_the_accuracy_to_lose_one_channel_is_left():
-    assert pruned(model(), subject_of(model(), SHAPE), SEEDS, Settings(points=1.0)).tolist() == [2, 0]
+    made = model()
+    assert pruned(made, subject_of(made, SHAPE), SEEDS, Settings(points=1.0)).tolist() == [2, 0]
 
 
 def test_a_silent_channel_stays_silent_through_the_tuning():
