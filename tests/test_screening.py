@@ -11,6 +11,7 @@ from pytest_backdoor.confirm.strip import Settings
 from pytest_backdoor.options import Options
 from pytest_backdoor.report import screened
 from pytest_backdoor.screening import screen
+from tests.tiny import bright_model
 
 NAME = "mnist_pattern_to_one"
 FEW = {"overlays": 10}
@@ -90,6 +91,13 @@ def test_images_of_another_shape_are_refused():
     seeds = np.random.default_rng(0).uniform(size=(8, 4, 4, 1))
     with pytest.raises(ContractError, match=r"the suspicious images are \(5, 4, 1\), the seeds \(4, 4, 1\)"):
         assert_inputs_clean(_halves, np.zeros((3, 5, 4, 1)), seeds)
+
+
+def test_one_image_without_an_axis_for_the_batch_is_said_to_be_the_suspicious_one():
+    seeds = np.random.default_rng(0).uniform(size=(12, 8, 8, 1))
+    message = r"suspicious images: the model takes images of shape \(8, 8, 1\), those given are \(8, 1, 1\)"
+    with pytest.raises(ContractError, match=message):
+        assert_inputs_clean(bright_model(), seeds[0], seeds)
 
 
 def test_one_seed_that_is_classified_right_is_not_enough():

@@ -257,6 +257,10 @@ OUT_OF_SCOPE = {
     "no layers": (lambda: keras.Model(image := keras.Input((9,)), image), "gives back what it is given"),
     "whole answers": (lambda: after(lambda scores: ops.cast(scores, "int32")), "gives int32, which has no gradients"),
     "unknown classes": (unknown_classes, "does not say how many classes it has"),
+    "bytes": (
+        lambda: keras.Model(image := keras.Input((9,), dtype="uint8"), layers.Dense(3)(ops.cast(image, "float32"))),
+        "the model takes uint8, and whole numbers have no gradients",
+    ),
     "unbuilt": (lambda: keras.Sequential([layers.Flatten(), layers.Dense(3)]), "the model was never built"),
 }
 
