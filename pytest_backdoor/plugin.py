@@ -214,11 +214,18 @@ def _failure(text: str) -> BaseException:
 
 def _options_of_run(config: pytest.Config) -> Options:
     """Ini keys over the defaults, flags over the ini keys."""
-    ini = {name: config.getini(option.ini_key(name)) for name in option.SETTINGS}
+    ini = {name: _ini_value(config, option.ini_key(name)) for name in option.SETTINGS}
     given = {name: value for name, value in ini.items() if value is not None}
     folder = (config.inipath or config.rootpath / "none").parent
     under = option.layered(Options(), given, lambda name: f"ini key {option.ini_key(name)}", folder)
     return option.layered(under, option.parsed(config.option), option.flag)
+
+
+def _ini_value(config: pytest.Config, key: str) -> Any:
+    try:
+        return config.getini(key)
+    except (TypeError, ValueError) as problem:  # pytest's own, which does not name the key
+        raise OptionError(f"ini key {key}: {problem}.") from None
 
 
 def _options_of_item(item: pytest.Item) -> Options:

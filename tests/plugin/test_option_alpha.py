@@ -37,3 +37,10 @@ def test_toml_text_in_place_of_a_number_is_wrong_usage(models, pytester):
     result = pytester.runpytest("--backdoor-scan")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["ERROR: *backdoor_alpha* expects a float, got str*"])
+
+
+def test_an_ini_file_whose_number_is_none_is_wrong_usage_and_names_the_key(models, pytester):
+    pytester.makeini("[pytest]\nbackdoor_alpha = abc")
+    result = pytester.runpytest("--backdoor-scan")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: ini key backdoor_alpha: could not convert string to float: 'abc'."])
