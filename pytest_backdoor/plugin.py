@@ -224,7 +224,7 @@ def _options_of_run(config: pytest.Config) -> Options:
 def _ini_value(config: pytest.Config, key: str) -> Any:
     try:
         return config.getini(key)
-    except (TypeError, ValueError) as problem:  # pytest's own, which does not name the key
+    except (TypeError, ValueError, pytest.UsageError) as problem:  # pytest's own, which does not always name it
         raise OptionError(f"ini key {key}: {problem}.") from None
 
 
