@@ -140,7 +140,11 @@ def _around(ward: Ward, known: Known, settings: Settings, rng: np.random.Generat
 def _searched(
     ward: Ward, known: Sequence[Known], settings: Settings, rng: np.random.Generator
 ) -> tuple[list[Suspicion], list[Trigger]]:
-    """What the searches of families suspect, and their triggers for known targets, or in a window for any class."""
+    """What the searches of families suspect, and their triggers for known targets, or in a window for any class.
+
+    For classes that are no known target only those that stand out: on photographs every class has natural patches, and
+    a model that is made to do without them is right less often.
+    """
     bench, suspicions = Bench(ward.subject, ward.tuning, settings, rng), list[Suspicion]()
     if "inversion" in settings.search.methods:
         shown = [each for name in FAMILIES for each in INVERSION[name](bench)]
@@ -150,10 +154,12 @@ def _searched(
     targets = [set(each.mapping.values()) for each in known]
     others = [
         found.triggers[arm]
-        for check, found in bench.searched.items()
+        for found in bench.searched.values()
         for arm in found.of("target")
-        if np.isfinite(found.sizes[arm]) and (check in judge.WINDOWED or {found.arms[arm].target} in targets)
+        if np.isfinite(found.sizes[arm]) and {found.arms[arm].target} in targets
     ]
+    windowed = [each for check in judge.WINDOWED for each in bench.by_class.get(check, ())]
+    others += [each.trigger for each in windowed if each.trigger and each.strong and {each.target} not in targets]
     return suspicions, others
 
 
