@@ -24,7 +24,17 @@ ITEM = "backdoor"
 def is_model_file(path: Path) -> bool:
     """Whether the name is that of a model that Keras saves whole."""
     name = Path(path.name.lower())
-    return any(name.match(pattern) for pattern in PATTERNS) and not name.match(WEIGHTS_ONLY)
+    return any(name.match(pattern) for pattern in PATTERNS) and not is_weights_file(path)
+
+
+def is_weights_file(path: Path) -> bool:
+    """Whether the name is that of a file of weights, which says nothing of the layers that they belong to."""
+    return Path(path.name.lower()).match(WEIGHTS_ONLY)
+
+
+def weights_note(path: str | Path) -> str:
+    """What a run says of a file of weights."""
+    return f"not scanned: {path}, weights without a model. Save the model as .keras to have it scanned"
 
 
 def model_files(folder: Path) -> list[Path]:

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_backdoor import options as option
-from pytest_backdoor.collect import ModelFile, command, is_hardened, is_model_file, model_files, passed_over, shown
+from pytest_backdoor.collect import (
+    ModelFile,
+    command,
+    is_hardened,
+    is_model_file,
+    is_weights_file,
+    model_files,
+    passed_over,
+    shown,
+    weights_note,
+)
 from pytest_backdoor.context import CURRENT, Context
 from pytest_backdoor.errors import BackdoorError, OptionError
 from pytest_backdoor.gathered import Gathered
@@ -68,7 +78,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Under --backdoor-scan, notes the model files that pytest passes over: a gate must not open without them."""
+    """Under --backdoor-scan, notes the model files that pytest passes over: a gate must not open without them.
+
+    Files of weights alone are noted too.
+    """
     config, gathered = session.config, session.config.stash.get(GATHERED, None)
     if gathered is None or not config.getoption("backdoor_scan") or is_hardened(config):
         return
@@ -80,6 +93,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         for folder in folders
         for file in passed_over(folder, patterns)
     ]
+    weights = (file for folder in folders for file in sorted(folder.rglob("*")) if is_weights_file(file))
+    gathered.notes += [weights_note(shown(file, config.invocation_params.dir)) for file in weights]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +91,11 @@ def _unlearning(
 ) -> tuple[keras.Model, str]:
     """Unlearns each trigger, and others with its rule: a finding is the first that was seen, cut down to what it needs.
 
-    What else the searches find for the target is unlearned too, and what they find in windows for any class: most is
-    natural, and no loss, but a model may have another backdoor. A slower tuning keeps more accuracy and more of a
-    trigger that was not found exactly, so the faster one comes first. Where none keeps enough, they are tried
-    without these others, and then the one that keeps most counts. Each half of the seeds flatters in its own way, the
-    one because it was learned from and the other because it chooses, so the one that loses more is asked.
+    What else stands out in the searches for the target is unlearned too, and what does in windows for any class, for a
+    model may have another backdoor. A slower tuning keeps more accuracy and more of a trigger that was not found
+    exactly, so the faster one comes first. Where neither keeps enough, the one that keeps most counts. Each half of the
+    seeds flatters in its own way, the one because it was learned from and the other because it chooses, so the one that
+    loses more is asked.
     """
     triggers = [each.trigger for each in known]
     around = [found for each in known for found in _around(ward, each, settings, rng)]
@@ -104,11 +103,12 @@ def _unlearning(
     around += _alike(ward, known, suspicions, settings, rng)
     shown, least, made, done = [*triggers, *around], np.inf, ward.model, ""
     counts = [f"{len(triggers)} trigger{'' if len(triggers) == 1 else 's'}", *_count(around, "alike")]
-    for beside, chosen in product((others, ()) if others else ((),), TUNINGS):
-        tuned = unlearning.unlearned(ward.model, ward.subject, ward.tuning, shown, chosen, rng, beside)
+    counts += _count(others, "others")
+    for chosen in TUNINGS:
+        tuned = unlearning.unlearned(ward.model, ward.subject, ward.tuning, shown, chosen, rng, others)
         if (lost := _lost(ward, tuned)) < least:
             least, made = lost, tuned
-            done = f"tuned from rate {chosen.rates[0]:g} with {', '.join([*counts, *_count(beside, 'others')])}"
+            done = f"tuned from rate {chosen.rates[0]:g} with {', '.join(counts)}"
         if least <= ward.max_loss:
             break
     return made, done
@@ -142,8 +142,8 @@ def _searched(
 ) -> tuple[list[Suspicion], list[Trigger]]:
     """What the searches of families suspect, and their triggers for known targets, or in a window for any class.
 
-    For classes that are no known target only those that stand out: on photographs every class has natural patches, and
-    a model that is made to do without them is right less often.
+    Only those of classes that stand out in a search: on photographs every class has natural triggers of each family,
+    and a model that is made to do without them is right less often.
     """
     bench, suspicions = Bench(ward.subject, ward.tuning, settings, rng), list[Suspicion]()
     if "inversion" in settings.search.methods:
@@ -153,13 +153,11 @@ def _searched(
         fuzzing(bench)
     targets = [set(each.mapping.values()) for each in known]
     others = [
-        found.triggers[arm]
-        for found in bench.searched.values()
-        for arm in found.of("target")
-        if np.isfinite(found.sizes[arm]) and {found.arms[arm].target} in targets
+        each.trigger
+        for check, classes in bench.by_class.items()
+        for each in classes
+        if each.trigger and each.strong and (check in judge.WINDOWED or {each.target} in targets)
     ]
-    windowed = [each for check in judge.WINDOWED for each in bench.by_class.get(check, ())]
-    others += [each.trigger for each in windowed if each.trigger and each.strong and {each.target} not in targets]
     return suspicions, others
 
 

@@ -178,14 +178,14 @@ def test_of_tunings_that_all_cost_too_much_the_one_that_keeps_most_counts(exampl
 @pytest.mark.parametrize(
     ("mapping", "expected"),
     [
-        (dict.fromkeys(range(7), 7), ["additive 7", "fuzzing 7", "fuzzing 5"]),
+        (dict.fromkeys(range(7), 7), ["additive 7", "fuzzing 5", "fuzzing 7"]),
         (ALL, ["fuzzing 5", "fuzzing 7"]),
     ],
 )
-def test_other_triggers_for_a_known_target_are_unlearned_too_and_those_in_windows_that_stand_out_for_any(
+def test_other_triggers_for_a_known_target_are_unlearned_too_and_those_in_windows_for_any_if_they_stand_out(
     examples, planted, monkeypatch, mapping, expected
 ):
-    """Half of the other classes need 20 cells or more: 3 and 4 are natural, 5 and 7 are not, 6 has none at all."""
+    """Half of the classes need a size of 20 or more: 3 and 4 are natural, 5 and 7 are not, 6 has none at all."""
 
     def search(bench, check):
         arms = (*(Arm("target", 1, 0.5, target=target) for target in (3, 4, 5, 6, 7)), Arm("map", 1, 0.5))
@@ -205,24 +205,6 @@ def test_other_triggers_for_a_known_target_are_unlearned_too_and_those_in_window
     known, settings = repaired.Known(planted, mapping), profiles.settings(Options())
     repaired.METHODS["unlearning"](ward, [known], settings, np.random.default_rng(0))
     assert [each.family for each in given[0]] == expected
-
-
-def test_what_windows_show_is_left_alone_where_that_costs_too_much(examples, planted, monkeypatch):
-    given, lost = [], iter([0.5, 0.3, 0.35, 0.02])
-    natural = [Trigger("patch", {})]
-
-    def unlearned(model, subject, seeds, triggers, settings, rng, others):
-        given.append((settings.rates[0], list(others)))
-        return model
-
-    monkeypatch.setattr(repaired.unlearning, "unlearned", unlearned)
-    monkeypatch.setattr(repaired, "_searched", lambda *ward: ([], natural))
-    monkeypatch.setattr(repaired, "_lost", lambda ward, model: next(lost))
-    ward = prepare(examples / f"{NAME}.keras", None, Options(), NAME, "")
-    known, settings = repaired.Known(planted, {1: 7}), profiles.settings(Options())
-    _, done = repaired.METHODS["unlearning"](ward, [known], settings, np.random.default_rng(0))
-    assert given == [(0.1, natural), (0.03, natural), (0.1, []), (0.03, [])]
-    assert done == "tuned from rate 0.03 with 1 trigger"
 
 
 @pytest.mark.parametrize(("max_loss", "tried"), [(0.02, 2), (0.6, 1)])

@@ -44,6 +44,17 @@ def test_the_exit_code_says_what_was_found(models, scan, names, code):
     assert scan("models") == code
 
 
+@pytest.mark.parametrize("given", ["models", "models/clean.weights.h5"])
+def test_weights_without_a_model_are_named_once(models, scan, capsys, given):
+    models("clean.keras", "clean.weights.h5")
+    assert scan("models/clean.keras", given) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "without a model" in line]
+    assert said == [
+        f"not scanned: {Path.cwd()}/models/clean.weights.h5, weights without a model. Save the model as .keras to have "
+        "it scanned"
+    ]
+
+
 @pytest.mark.filterwarnings("always::UserWarning")
 @pytest.mark.parametrize("outcome", ["skip", "warn"])
 def test_an_inconclusive_model_passes_on_request(models, scan, outcome):

@@ -85,6 +85,13 @@ def test_without_files_it_says_that_nothing_was_scanned(models, pytester):
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
+def test_weights_without_a_model_are_named_and_are_no_failure(models, pytester):
+    models("clean.keras", "deep/clean.weights.h5")
+    result = pytester.runpytest("--backdoor-scan", "models")
+    result.stdout.fnmatch_lines(["not scanned: models/deep/clean.weights.h5, weights without a model. Save the model*"])
+    assert result.ret == 0
+
+
 def test_deselected_models_are_counted_when_none_is_left(models, pytester):
     models("clean.keras")
     result = pytester.runpytest("--backdoor-scan", "models", "-m", "not backdoor")
