@@ -8,6 +8,7 @@ Exception
     ├── UnsafeModelError        the file could run code when loaded
     ├── ContractError           model and seeds do not fit, or the model's numbers are broken
     ├── OutOfScopeError         a model that this tool does not judge: ends as inconclusive
+    ├── BudgetSpentError        the time was up before the searches were done: ends as inconclusive
     ├── TriggerError            a trigger file cannot be read or does not fit the images
     ├── CalibrationError        a reference file cannot be read, or cannot be made
     ├── AttackError             an attack needs a part that the model does not have
@@ -48,6 +49,10 @@ class ContractError(BackdoorError):
 
 class OutOfScopeError(BackdoorError):
     """The model is not an image classifier with one input and one output."""
+
+
+class BudgetSpentError(BackdoorError):
+    """The time that a scan may take was up before its searches were done."""
 
 
 class TriggerError(BackdoorError):

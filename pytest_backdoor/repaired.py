@@ -142,8 +142,9 @@ def _searched(
 ) -> tuple[list[Suspicion], list[Trigger]]:
     """What the searches of families suspect, and their triggers for known targets, or in a window for any class.
 
-    Only those of classes that stand out in a search: on photographs every class has natural triggers of each family,
-    and a model that is made to do without them is right less often.
+    Only those of classes that stand out in a search, and of those that are no known targets only what a scan would try
+    on held-out seeds: on photographs every class has natural triggers of each family, and a model that is made to do
+    without them is right less often.
     """
     bench, suspicions = Bench(ward.subject, ward.tuning, settings, rng), list[Suspicion]()
     if "inversion" in settings.search.methods:
@@ -156,9 +157,16 @@ def _searched(
         each.trigger
         for check, classes in bench.by_class.items()
         for each in classes
-        if each.trigger and each.strong and (check in judge.WINDOWED or {each.target} in targets)
+        if each.trigger and _counts(each, check, targets)
     ]
     return suspicions, others
+
+
+def _counts(suspicion: Suspicion, check: str, targets: Sequence[set[int]]) -> bool:
+    """Whether a class' trigger is unlearned beside those that were found."""
+    if {suspicion.target} in targets:
+        return suspicion.strong
+    return check in judge.WINDOWED and suspicion.evidence >= judge.TRIED
 
 
 def _alike(

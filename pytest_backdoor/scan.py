@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +18,18 @@ from pytest_backdoor.confirm.pruning import dormant
 from pytest_backdoor.confirm.transfer import success
 from pytest_backdoor.confirmation import confirm
 from pytest_backdoor.contract import Contract, check, fit_suspects
-from pytest_backdoor.errors import BackdoorError, ContractError, OutOfScopeError, TriggerError
-from pytest_backdoor.judge import Suspicion
+from pytest_backdoor.deadline import time_limit
+from pytest_backdoor.errors import BackdoorError, BudgetSpentError, ContractError, OutOfScopeError, TriggerError
 from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
-from pytest_backdoor.results import Finding, ScanResult
+from pytest_backdoor.results import ScanResult
 from pytest_backdoor.search.coverage import Coverage, coverage
 from pytest_backdoor.seeds import as_seeds, seeds_or_beside
 from pytest_backdoor.stages import Bench, stages
 from pytest_backdoor.subject import Classifier, Subject, classifier
 from pytest_backdoor.suspected import accuse
+from pytest_backdoor.trail import Trail
 from pytest_backdoor.triggers.trigger import Trigger
-from pytest_backdoor.yardstick import Yardstick
 
 BLIND = (
     "the {} search{} found no trigger of any size, though in every clean model there is one, so a backdoor could not "
@@ -77,6 +76,8 @@ def _scanned(model: Any, seeds: Any, options: Options, alpha: float, name: str |
         result = _scan(model, seeds, suspects, options, settings, alpha, blank, begun)
     except OutOfScopeError as reason:
         result = ScanResult(shown, digest, "inconclusive", error=f"out of scope: {reason}")
+    except BudgetSpentError as reason:
+        result = ScanResult(shown, digest, "inconclusive", error=str(reason))
     except BackdoorError as reason:
         said = str(reason).removeprefix(f"{model}: ")  # every report names the model beside the reason
         result = ScanResult(shown, digest, "error", error=said)
@@ -190,7 +191,8 @@ def _without_seeds(
     begun: float,
 ) -> ScanResult:
     """The result of the searches on synthetic seeds, which can accuse a model but not clear it."""
-    contract, drawn = unseeded.synthesise(candidate, settings.synthetic, rng)
+    with time_limit(options.budget, begun):
+        contract, drawn = unseeded.synthesise(candidate, settings.synthetic, rng)
     subject = contract.subject
     blank = dataclasses.replace(_described(blank, subject), synthetic_seeds=contract.seeds)
     result = judged(blank, contract, settings, options, alpha, rng, begun)
@@ -198,45 +200,6 @@ def _without_seeds(
     if result.verdict == "clean":
         return dataclasses.replace(result, verdict="inconclusive", error=unseeded.NOTHING_FOUND)
     return result
-
-
-@dataclass
-class Trail:
-    """What the searches of one scan came to so far."""
-
-    yardstick: Yardstick
-    suspicions: list[Suspicion] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    refuted: set[tuple[str, int]] = field(default_factory=set)  # checks and target classes, after the first finding
-    skipped: dict[str, list[str]] = field(default_factory=dict)  # by reason, the searches
-    confirming: int = 0  # image-gradients spent on confirmation
-    out_of_time: bool = False
-
-    def add(self, suspicions: Iterable[Suspicion]) -> None:
-        """Takes suspicions in; one whose trigger was tried already shares the outcome."""
-        for each in suspicions:
-            tried = [old for old in self.suspicions if old.trigger is each.trigger and not old.untried]
-            shared = each.trigger is not None and tried
-            self.suspicions.append(each.tried(tried[0].confirmed) if shared else each)
-
-    def skip(self, search: str, reason: str) -> None:
-        self.skipped.setdefault(reason, []).append(search)
-
-    def left_out(self) -> tuple[str, ...]:
-        """One sentence for each reason why searches were left out."""
-        named = [(reason, names, "" if len(names) == 1 else "es") for reason, names in self.skipped.items()]
-        return tuple(f"{', '.join(names)} search{plural}: {reason}" for reason, names, plural in named)
-
-    def to_try(self, alpha: float) -> Suspicion | None:
-        """The suspicion to try next, if any; at an alpha of 0 any that is strong enough, which is then no finding."""
-        if alpha > 0:
-            return self.yardstick.likeliest(self.suspicions, alpha)
-        strong = (each for each in self.suspicions if each.untried and each.evidence >= judge.TRIED)
-        return next(strong, None)
-
-    @property
-    def p_value(self) -> float:
-        return self.findings[0].p_value if self.findings else self.yardstick.p_value(self.suspicions)
 
 
 def judged(
@@ -268,19 +231,23 @@ def judged(
             trail.skip(name, "not needed, a backdoor was found before")
         elif name in left_out:
             trail.skip(name, left_out[name])
-        elif options.budget is not None and time.perf_counter() - begun > options.budget:
-            trail.out_of_time = True
-            trail.skip(name, f"the budget of {options.budget:g} s was spent")
-        elif search is None:
-            _accuse(trail, contract, alpha, rng)
         else:
-            suspicions = bench.run(search)
+            try:
+                with time_limit(options.budget, begun):
+                    if search is None:
+                        _accuse(trail, contract, alpha, rng)
+                        continue
+                    suspicions = bench.run(search)
+            except BudgetSpentError as reason:
+                trail.late = str(reason)
+                trail.skip(name, f"the budget of {options.budget:g} s was spent")
+                continue
             if not trail.findings:
                 trail.add(suspicions)
                 _confirm(trail, contract, settings, alpha, rng)
             _confirm_further(trail, bench, contract, settings, alpha, rng)
     blank = dataclasses.replace(blank, score=round(abs(float(np.log10(trail.p_value))), 3))
-    if not trail.findings and not trail.out_of_time and trail.yardstick.stratum is not None:
+    if not trail.findings and not trail.late and trail.yardstick.stratum is not None:
         _confirm(trail, contract, settings, 0.0, rng)  # as those of the clean models were, which p compares with
     return _verdict(blank, contract, options, alpha, trail, bench)
 
@@ -355,9 +322,8 @@ def _verdict(
             "on held-out seeds. Give more seeds or choose a larger --backdoor-profile."
         )
         return dataclasses.replace(result, error=reason)
-    if trail.out_of_time:
-        reason = f"the budget of {options.budget:g} s was spent before all searches were done. Raise --backdoor-budget."
-        return dataclasses.replace(result, error=reason)
+    if trail.late:
+        return dataclasses.replace(result, error=trail.late)
     classes = contract.subject.num_classes
     if short := judge.seeds_short(contract.search.labels, contract.held_out.labels, classes):
         return dataclasses.replace(result, error=short)

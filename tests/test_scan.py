@@ -17,7 +17,9 @@ from pytest_backdoor.errors import ContractError, TriggerError
 from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Finding
-from pytest_backdoor.scan import Trail, _confirm, _confirm_further, generator, scan, trigger_success
+from pytest_backdoor.scan import _confirm, _confirm_further, generator, scan, trigger_success
+from pytest_backdoor.stages import stages
+from pytest_backdoor.trail import Trail
 from pytest_backdoor.yardstick import Yardstick
 from tests.tiny import linear
 
@@ -150,6 +152,27 @@ def test_a_budget_counts_from_the_beginning_of_the_scan(seeds, monkeypatch):
     result = scan(model(deciding=0.0), seeds, dataclasses.replace(SHORT, budget=0.3))
     assert result.verdict == "inconclusive"
     assert result.statistics == {}
+
+
+@pytest.mark.parametrize(
+    ("steps", "given", "skipped"),
+    [
+        ("search.steps", True, ("patch search: the budget of 1.5 s was spent",)),
+        ("margin.steps", True, ("margin, patch searches: the budget of 1.5 s was spent",)),
+        ("agreement.iterations", True, ("fuzzing search: the budget of 1.5 s was spent",)),
+        ("synthetic.steps", False, ()),
+    ],
+)
+def test_a_budget_ends_a_search_that_has_begun(seeds, monkeypatch, steps, given, skipped):
+    method = "fuzzing" if steps.startswith("agreement") else "inversion"
+    monkeypatch.setattr(scanning, "stages", lambda methods: dict(list(stages(method).items())[:2]))
+    settings = tuple((key, value) for key, value in SHORT.set if key != steps)
+    options = dataclasses.replace(SHORT, budget=1.5, set=(*settings, (steps, str(10**7))))
+    result = scan(model(deciding=0.0), seeds if given else None, options)
+    assert result.verdict == "inconclusive"
+    assert result.error == "the budget of 1.5 s was spent before all searches were done. Raise --backdoor-budget."
+    assert result.skipped == skipped
+    assert result.seconds < 60
 
 
 def test_images_one_pixel_high_are_out_of_scope():

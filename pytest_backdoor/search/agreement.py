@@ -17,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from pytest_backdoor.contract import Sample
+from pytest_backdoor.deadline import in_time
 from pytest_backdoor.search import objectives, pushing
 from pytest_backdoor.search.arms import MANY, Arm
 from pytest_backdoor.search.free_images import margin
@@ -117,7 +118,7 @@ class Pusher:
         step, window = pushing.stepper(self.subject, "box"), ops.convert_to_tensor(place[None])
         aims, size = ops.convert_to_tensor(weights.astype("float32")), ops.convert_to_tensor(self.settings.step)
         current = ops.convert_to_tensor(images)
-        for _ in range(iterations):
+        for _ in in_time(iterations):
             current = step(current, aims, window, size)
         ended = ops.convert_to_numpy(current)
         return ended, self.subject.classes(ended)

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from pytest_backdoor.backend import compiled, value_and_grad
+from pytest_backdoor.deadline import in_time
 from pytest_backdoor.subject import Subject
 
 RATE, MOMENTUM, SCALE_MOMENTUM = 0.05, 0.9, 0.999  # Adam
@@ -41,7 +42,7 @@ def descend(subject: Subject, starts: np.ndarray, wanted: np.ndarray, loss: Loss
         images = starts[start : start + subject.together]
         state = State(images, np.zeros_like(images), np.zeros_like(images), np.float32(0))
         classes = np.eye(subject.num_classes, dtype="float32")[wanted[start : start + subject.together]]
-        for _ in range(steps):
+        for _ in in_time(steps):
             state = run(state, classes)
         parts.append(ops.convert_to_numpy(state.images))
     return np.concatenate(parts)

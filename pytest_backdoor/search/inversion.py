@@ -17,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from pytest_backdoor.contract import Sample
+from pytest_backdoor.deadline import in_time
 from pytest_backdoor.search import optimiser
 from pytest_backdoor.search.arms import MANY, Arm, Pool, draw, within
 from pytest_backdoor.search.memory import batches, bounded
@@ -288,7 +289,7 @@ def inverted(
         if places is not None:
             state = state._replace(params=confine(state.params, places[part]))
         spent = 0
-        for _ in range(steps):
+        for _ in in_time(steps):
             batch = draw(arms[part], pool, rng)
             state, spent = step(state, batch, shown), spent + len(batch.image)
         sizes = ops.convert_to_numpy(state.best_size).astype(float)
