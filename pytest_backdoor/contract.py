@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,7 +62,7 @@ def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.G
     best = _best(logits, seeds.labels)
     subject = replace(subjects[best], num_classes=logits[best].shape[1])  # a function says it by its answers only
     predicted = logits[best].argmax(-1)
-    _check_answers(logits[best], predicted)
+    _check_answers(logits[best], predicted, seeds)
     accuracy = None if seeds.labels is None else float(np.mean(predicted == seeds.labels))
     if accuracy is not None and accuracy < min_accuracy:
         tried = ", ".join(
@@ -106,12 +107,19 @@ def fit_channels(model: Classifier, seeds: Seeds) -> Seeds:
         seeds = replace(seeds, images=grey, low=low, high=high)
     given = seeds.images.shape[1:]
     fits = {3: given, 2: given[:2] if given[2] == 1 else None, 1: (int(np.prod(given)),)}[len(wanted)]
-    if fits is None or any(want is not None and want != have for want, have in zip(wanted, fits, strict=True)):
+    if fits is None or not _is_shape(wanted, fits):
+        first = "They seem to have their channels first: np.moveaxis(x, 1, -1) puts them last. "
         raise ContractError(
-            f"the model takes images of shape {wanted}, those given are {given}. Give images (n, height, width, "
-            "channels) of the model's own height, width and channels."
+            f"the model takes images of shape {wanted}, those given are {given}. "
+            f"{first if _is_shape(wanted, (*given[1:], given[0])) else ''}Give images (n, height, width, channels) of "
+            "the model's own height, width and channels."
         )
     return seeds
+
+
+def _is_shape(wanted: Sequence[int | None], given: Sequence[int]) -> bool:
+    """Whether each wanted length is the given one or any."""
+    return len(wanted) == len(given) and all(want in (None, have) for want, have in zip(wanted, given, strict=True))
 
 
 def fit_suspects(model: Classifier, seeds: Seeds, given: Any) -> Seeds:
@@ -166,10 +174,12 @@ def _diversity(predicted: np.ndarray) -> float:
     return float(np.round(-np.sum(shares * np.log2(shares)), 1))
 
 
-def _check_answers(logits: np.ndarray, predicted: np.ndarray) -> None:
+def _check_answers(logits: np.ndarray, predicted: np.ndarray, seeds: Seeds) -> None:
     if not np.isfinite(logits).all():
         raise ContractError(
-            "the model answers NaN or infinite values for clean seeds. Its weights are broken: retrain it."
+            "the model answers NaN or infinite values for clean seeds, whose black and white are "
+            f"{seeds.low.min():g} and {seeds.high.max():g}. Its weights are broken, so retrain it, or the seeds are in "
+            "another scale than its own."
         )
     if len(np.unique(predicted)) == 1:
         raise ContractError(

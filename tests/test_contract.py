@@ -117,7 +117,11 @@ def test_a_model_without_channels_takes_grey_and_colour_seeds(shape, channels):
     ("images", "complaint"),
     [
         (np.zeros((30, 5, 4), "uint8"), r"takes images of shape \(4, 4, 1\), those given are \(5, 4, 1\)"),
-        (np.zeros((30, 4, 4, 2), "uint8"), r"takes images of shape \(4, 4, 1\), those given are \(4, 4, 2\)"),
+        (np.zeros((30, 4, 4, 2), "uint8"), r"takes images of shape \(4, 4, 1\), those given are \(4, 4, 2\)\. Give"),
+        (
+            np.zeros((30, 1, 4, 4), "uint8"),
+            r"those given are \(1, 4, 4\)\. They seem to have their channels first: np\.",
+        ),
     ],
 )
 def test_seeds_of_another_shape_are_refused(images, complaint):
