@@ -125,6 +125,8 @@ def find(paths: Sequence[Path]) -> Found:
 
 def scan(found: Found, options: Options, more: Sequence[str] = ()) -> int:
     """Runs pytest on the files, and on nothing else, and returns the exit code of the scan."""
+    if options.seeds is None:
+        found.notes += _strange_seeds(found)
     collection = Collection(found)
     reports = [f"{option.flag('report')}={name}:{path}" for name, path in options.report]
     flags = [*option.flags(options), *reports, f"--rootdir={_root(found)}"]
@@ -301,6 +303,20 @@ def _add(path: Path, found: Found, named: bool) -> None:
         found.files[path] = None
     else:
         found.problems.append(f"not a regular file: {path}")  # a pipe, or a link to nothing
+
+
+def _strange_seeds(found: Found) -> list[str]:
+    """A warning where seeds lie beside the models, for whoever made those may have made these too."""
+    from pytest_backdoor.seeds import seeds_beside
+
+    taken = [str(path) for path in dict.fromkeys(map(seeds_beside, found.files)) if path]
+    if not taken:
+        return []
+    more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
+    return [
+        f"seeds from beside the models: {taken[0]}{more}. Those that came with a stranger's model can be made to hide "
+        "its backdoor: give your own with --seeds"
+    ]
 
 
 def _root(found: Found) -> Path:

@@ -62,6 +62,19 @@ def test_an_inconclusive_model_passes_on_request(models, scan, outcome):
     assert scan("models", f"--inconclusive={outcome}") == 0
 
 
+def test_seeds_that_lie_beside_a_model_are_said_to_be_strange(models, scan, capsys):
+    models("clean.keras", "deep/clean.keras", "other/clean.keras")
+    said = "seeds from beside the models: "
+    assert scan("models") == 0
+    assert said not in capsys.readouterr().out
+    for name in ("deep/clean.seeds.npz", "other/seeds.npz"):
+        Path("models", name).touch()
+    assert scan("models") == 0
+    assert f"{said}{Path.cwd()}/models/deep/clean.seeds.npz and 1 more. Those that" in capsys.readouterr().out
+    assert scan("models", "--seeds=own.npz") == 0
+    assert said not in capsys.readouterr().out
+
+
 def test_options_go_by_their_short_and_their_long_names(models, scan, asked):
     models("clean.keras")
     assert scan("models", "--alpha=0.05", "--backdoor-budget", "10m", "--set=search.steps=3") == 0
