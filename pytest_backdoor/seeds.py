@@ -13,6 +13,8 @@ from pytest_backdoor.errors import ContractError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
 MOST_CLASSES = 1e9
+SMALL = 64 << 20  # bytes that any .npz may unpack to
+EXPANSION = 100  # times its own size that a larger one may; images shrink to a twentieth at best
 WANTED = "Give an .npz with x (n, height, width, channels) or (n, height, width) and optionally y (n,)"
 
 
@@ -93,6 +95,7 @@ def read_seeds(path: Path | str) -> Seeds:
     try:
         if not zipfile.is_zipfile(path):  # NumPy reads other files too, and says little of a damaged one
             raise ValueError("it is missing, damaged or not an .npz")
+        _refuse_bomb(path)
         with np.load(path, allow_pickle=False) as stored:
             if "x" not in stored.files:
                 raise ContractError(f"seeds {path} hold {', '.join(stored.files) or 'nothing'} and no x. {WANTED}.")
@@ -101,6 +104,13 @@ def read_seeds(path: Path | str) -> Seeds:
         raise
     except Exception as problem:  # each way of packing, and each broken header, has errors of its own
         raise ContractError(f"seeds {path} cannot be read: {_said(problem)}. {WANTED}.") from problem
+
+
+def _refuse_bomb(path: Path) -> None:
+    with zipfile.ZipFile(path) as file:
+        unpacked, stored = sum(member.file_size for member in file.infolist()), path.stat().st_size
+    if unpacked > SMALL + EXPANSION * stored:
+        raise ContractError(f"seeds {path} unpack from {stored:,} to {unpacked:,} bytes, which no images do. {WANTED}.")
 
 
 def from_arrays(images: Any, labels: Any | None) -> Seeds:

@@ -136,6 +136,18 @@ def test_a_truncated_archive_is_refused_by_its_name(tmp_path, kept):
         read_seeds(path)
 
 
+def test_an_archive_that_unpacks_to_far_more_than_images_do_is_refused(tmp_path):
+    """80 MB of zeros, in 80 KB."""
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, x=np.zeros((80, 1000, 1000), "uint8"))
+    with pytest.raises(
+        ContractError, match=r"seeds .*a.npz unpack from 7\d,\d+ to 80,000,\d+ bytes, which no images do"
+    ):
+        read_seeds(path)
+    np.savez_compressed(path, x=np.zeros((60, 1000, 1000), "uint8"))
+    assert len(read_seeds(path)) == 60
+
+
 def test_an_archive_with_damaged_bytes_is_refused(tmp_path):
     path = tmp_path / "a.npz"
     np.savez_compressed(path, x=np.random.default_rng(0).integers(0, 255, (9, 9, 9), "uint8"))
