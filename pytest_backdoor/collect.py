@@ -42,6 +42,12 @@ def model_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if is_model_file(path) and path.is_file())
 
 
+def weights_files(folder: Path) -> list[Path]:
+    """The files of weights in a folder and its sub-folders, sorted, but for those of virtual environments."""
+    files = (path for path in folder.rglob("*") if is_weights_file(path) and path.is_file())
+    return sorted(file for file in files if not _is_foreign(file, folder))
+
+
 def passed_over(folder: Path, patterns: Sequence[str]) -> list[Path]:
     """The model files under a folder that pytest leaves out: the name of one of theirs is among ``norecursedirs``.
 
@@ -49,11 +55,20 @@ def passed_over(folder: Path, patterns: Sequence[str]) -> list[Path]:
     """
 
     def is_left_out(file: Path) -> bool:
-        inner = [folder / parent for parent in file.relative_to(folder).parents[:-1]]
-        named = any(fnmatch(parent.name, pattern) for parent in inner for pattern in patterns)
-        return named and not any((parent / marker).exists() for parent in inner for marker in ENVIRONMENT)
+        named = any(fnmatch(parent.name, pattern) for parent in _between(file, folder) for pattern in patterns)
+        return named and not _is_foreign(file, folder)
 
     return list(filter(is_left_out, model_files(folder)))
+
+
+def _is_foreign(file: Path, folder: Path) -> bool:
+    """Whether the file is part of a virtual environment in the folder."""
+    return any((parent / marker).exists() for parent in _between(file, folder) for marker in ENVIRONMENT)
+
+
+def _between(file: Path, folder: Path) -> list[Path]:
+    """The sub-folders of the folder that the file lies in."""
+    return [folder / parent for parent in file.relative_to(folder).parents[:-1]]
 
 
 def is_hardened(config: pytest.Config) -> bool:

@@ -16,10 +16,10 @@ from pytest_backdoor.collect import (
     command,
     is_hardened,
     is_model_file,
-    is_weights_file,
     model_files,
     passed_over,
     shown,
+    weights_files,
     weights_note,
 )
 from pytest_backdoor.context import CURRENT, Context
@@ -93,7 +93,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         for folder in folders
         for file in passed_over(folder, patterns)
     ]
-    weights = (file for folder in folders for file in sorted(folder.rglob("*")) if is_weights_file(file))
+    weights = (file for folder in folders for file in weights_files(folder))
     gathered.notes += [weights_note(shown(file, config.invocation_params.dir)) for file in weights]
 
 

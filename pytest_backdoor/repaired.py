@@ -157,12 +157,12 @@ def _searched(
         each.trigger
         for check, classes in bench.by_class.items()
         for each in classes
-        if each.trigger and _counts(each, check, targets)
+        if each.trigger and _is_unlearned(each, check, targets)
     ]
     return suspicions, others
 
 
-def _counts(suspicion: Suspicion, check: str, targets: Sequence[set[int]]) -> bool:
+def _is_unlearned(suspicion: Suspicion, check: str, targets: Sequence[set[int]]) -> bool:
     """Whether a class' trigger is unlearned beside those that were found."""
     if {suspicion.target} in targets:
         return suspicion.strong

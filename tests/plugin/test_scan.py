@@ -86,9 +86,10 @@ def test_without_files_it_says_that_nothing_was_scanned(models, pytester):
 
 
 def test_weights_without_a_model_are_named_and_are_no_failure(models, pytester):
-    models("clean.keras", "deep/clean.weights.h5")
+    models("clean.keras", "deep/clean.weights.h5", "env/pyvenv.cfg", "env/clean.weights.h5")
     result = pytester.runpytest("--backdoor-scan", "models")
     result.stdout.fnmatch_lines(["not scanned: models/deep/clean.weights.h5, weights without a model. Save the model*"])
+    result.stdout.no_fnmatch_line("*models/env/clean*")
     assert result.ret == 0
 
 
