@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,10 +25,19 @@ from pytest_backdoor.triggers.trigger import Trigger
 CARRIERS = 5  # neurons that a finding names
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What held-out seeds say of a suspicion: a finding, that they are too few, or neither, which refutes it."""
+
+    finding: Finding | None = None
+    undecided: Evidence | None = None  # what the trigger does to them, where they are too few
+    image_gradients: int = 0
+
+
 def confirm(
     suspicion: Suspicion, contract: Contract, settings: inversion.Settings, rng: np.random.Generator
-) -> tuple[Finding | None, int]:
-    """The finding, or None where held-out seeds refute the suspicion; and the image-gradients spent on it."""
+) -> Outcome:
+    """What held-out seeds say of the suspicion."""
     seeds, suspected = contract.search, suspicion.trigger
     assert suspected is not None  # the judge names no other
     if suspicion.source is not None:  # a trigger that fits the few seeds of one class fits no others
@@ -35,10 +45,10 @@ def confirm(
     stronger, cost = harder(arm_of(suspicion), suspected, contract.subject, seeds, settings, rng)
     if suspicion.kind == "all-to-all":
         suspicion = dataclasses.replace(suspicion, mapping=clearest_map(contract, suspected, *stronger))
-    finding = settle(suspicion, (suspected, *stronger), contract, seeds)
-    if finding is None:
-        return None, cost
-    return explained(finding, contract, *rng.spawn(1)), cost
+    outcome = settle(suspicion, (suspected, *stronger), contract, seeds)
+    if outcome.finding is None:
+        return dataclasses.replace(outcome, image_gradients=cost)
+    return Outcome(explained(outcome.finding, contract, *rng.spawn(1)), image_gradients=cost)
 
 
 def explained(finding: Finding, contract: Contract, rng: np.random.Generator) -> Finding:
@@ -64,15 +74,16 @@ def explained(finding: Finding, contract: Contract, rng: np.random.Generator) ->
     )
 
 
-def settle(suspicion: Suspicion, triggers: tuple[Trigger, ...], contract: Contract, seeds: Sample) -> Finding | None:
-    """The finding of the trigger that does most to the seeds, minimised, or None where held-out seeds refute it."""
+def settle(suspicion: Suspicion, triggers: tuple[Trigger, ...], contract: Contract, seeds: Sample) -> Outcome:
+    """What held-out seeds say of the trigger that does most to the seeds, minimised."""
     mapping = label_map(suspicion, contract.subject.num_classes)
     trigger = strongest(suspicion, triggers, contract, seeds)
     transfer = success(contract.subject, trigger, contract.held_out, mapping)
     match, _ = permutation_match(flows(contract.subject, trigger, contract.held_out))
-    if not judge.confirmed(suspicion, trigger, contract.held_out.images, transfer, match, len(mapping)):
-        return None
-    return _finding(suspicion, trigger, contract, transfer, match)
+    unseen, sources = contract.held_out.images, len(mapping)
+    if judge.confirmed(suspicion, trigger, unseen, transfer, match, sources):
+        return Outcome(_finding(suspicion, trigger, contract, transfer, match))
+    return Outcome(undecided=transfer if judge.undecided(suspicion, trigger, unseen, transfer, sources) else None)
 
 
 def strongest(suspicion: Suspicion, triggers: tuple[Trigger, ...], contract: Contract, seeds: Sample) -> Trigger:

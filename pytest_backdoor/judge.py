@@ -277,6 +277,15 @@ def confirmed(
     return low >= SUCCESS_LOW["source-specific" if sources == 1 else suspicion.kind]
 
 
+def undecided(suspicion: Suspicion, trigger: Trigger, seeds: np.ndarray, transfer: Evidence, sources: int) -> bool:
+    """Whether a trigger to one class does on held-out seeds what it is suspected of, but they are too few to be sure.
+
+    One for a single source class has so few that they would hardly ever be enough.
+    """
+    hits = suspicion.kind == "all-to-one" and sources > 1 and transfer.value >= SUCCESS_LOW["all-to-one"]
+    return hits and small(trigger, seeds)
+
+
 def accused(hits: np.ndarray, controls: np.ndarray, tried: int) -> float:
     """The p-value that a region of a suspicious image does no more than the same region of clean images of its class.
 

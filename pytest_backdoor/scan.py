@@ -20,9 +20,10 @@ from pytest_backdoor.confirmation import confirm
 from pytest_backdoor.contract import Contract, check, fit_suspects
 from pytest_backdoor.deadline import time_limit
 from pytest_backdoor.errors import BackdoorError, BudgetSpentError, ContractError, OutOfScopeError, TriggerError
+from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
-from pytest_backdoor.results import ScanResult
+from pytest_backdoor.results import Evidence, ScanResult
 from pytest_backdoor.search.coverage import Coverage, coverage
 from pytest_backdoor.seeds import as_seeds, seeds_or_beside
 from pytest_backdoor.stages import Bench, stages
@@ -260,14 +261,11 @@ def _confirm(
     What is refuted is no evidence any more. Of models that are known to be clean all that are strong enough are tried.
     """
     while not trail.findings and (suspicion := trail.to_try(alpha)) is not None:
-        finding, cost = confirm(suspicion, contract, settings.search, *rng.spawn(1))
-        trail.confirming += cost
-        trail.suspicions = [
-            each.tried(finding is not None) if each.trigger is suspicion.trigger else each for each in trail.suspicions
-        ]
+        outcome = confirm(suspicion, contract, settings.search, *rng.spawn(1))
+        trail.take(suspicion, outcome)
         p_value = trail.yardstick.p_value(judge.held(judge.speaking_for(suspicion, trail.suspicions)))
-        if finding is not None and p_value <= alpha:
-            trail.findings.append(dataclasses.replace(finding, p_value=p_value))
+        if outcome.finding is not None and p_value <= alpha:
+            trail.findings.append(dataclasses.replace(outcome.finding, p_value=p_value))
 
 
 def _confirm_further(
@@ -283,8 +281,8 @@ def _confirm_further(
         suspicion = trail.yardstick.likeliest(suspicions, alpha)
         if suspicion is None or suspicion.target is None:
             return
-        finding, cost = confirm(suspicion, contract, settings.search, *rng.spawn(1))
-        trail.confirming += cost
+        outcome = confirm(suspicion, contract, settings.search, *rng.spawn(1))
+        finding, trail.confirming = outcome.finding, trail.confirming + outcome.image_gradients
         shown = [each.tried(confirmed=True) if each is suspicion else each for each in suspicions]
         p_value = trail.yardstick.p_value(judge.held(shown))
         if finding is None or p_value > alpha:
@@ -322,6 +320,8 @@ def _verdict(
             "on held-out seeds. Give more seeds or choose a larger --backdoor-profile."
         )
         return dataclasses.replace(result, error=reason)
+    if (doubt := trail.in_doubt(alpha)) is not None:
+        return dataclasses.replace(result, error=_doubtful(*doubt))
     if trail.late:
         return dataclasses.replace(result, error=trail.late)
     classes = contract.subject.num_classes
@@ -337,6 +337,17 @@ def _verdict(
     if blind := sorted(trail.yardstick.seeing - searches(result.statistics)):
         return dataclasses.replace(result, error=BLIND.format(", ".join(blind), "" if len(blind) == 1 else "es"))
     return dataclasses.replace(result, verdict="clean")
+
+
+def _doubtful(p_value: float, suspicion: Suspicion, transfer: Evidence) -> str:
+    """Why a model is neither clean nor backdoored whose held-out seeds are too few for what was found."""
+    low, high = transfer.interval or (0.0, 1.0)
+    return (
+        f"too few seeds to be sure: the {suspicion.check} search found a trigger to class {suspicion.target} that is "
+        f"unusual for a clean model (p-value {p_value:.2g} if it holds) and works on {transfer.value:.0%} of the "
+        f"held-out seeds ({low:.0%} to {high:.0%}). {judge.SUCCESS_LOW['all-to-one']:.0%} must be certain. "
+        "Give more seeds."
+    )
 
 
 def _contract(model: Any, seeds: Any, options: Options, name: str) -> Contract:

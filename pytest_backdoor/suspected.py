@@ -57,7 +57,7 @@ def _confirmed(
     check = f"suspects {candidate.method}"
     suspicion = Suspicion(check, "all-to-one", p_value, tried, True, candidate.trigger, candidate.target)
     trigger = localising.tightened(contract.subject, candidate, contract.search)
-    finding = settle(suspicion, (trigger,), contract, contract.search)
+    finding = settle(suspicion, (trigger,), contract, contract.search).finding
     if finding is None:
         return None
     control = share("natural control", int(controls.sum(1).max()), controls.shape[1])

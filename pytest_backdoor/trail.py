@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pytest_backdoor import judge
+from pytest_backdoor.confirmation import Outcome
 from pytest_backdoor.judge import Suspicion
-from pytest_backdoor.results import Finding
+from pytest_backdoor.results import Evidence, Finding
 from pytest_backdoor.yardstick import Yardstick
 
 
@@ -18,6 +19,7 @@ class Trail:
     yardstick: Yardstick
     suspicions: list[Suspicion] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    undecided: list[tuple[Suspicion, Evidence]] = field(default_factory=list)  # as before they were tried, and success
     refuted: set[tuple[str, int]] = field(default_factory=set)  # checks and target classes, after the first finding
     skipped: dict[str, list[str]] = field(default_factory=dict)  # by reason, the searches
     confirming: int = 0  # image-gradients spent on confirmation
@@ -44,6 +46,24 @@ class Trail:
             return self.yardstick.likeliest(self.suspicions, alpha)
         strong = (each for each in self.suspicions if each.untried and each.evidence >= judge.TRIED)
         return next(strong, None)
+
+    def take(self, suspicion: Suspicion, outcome: Outcome) -> None:
+        """Notes what held-out seeds say of a suspicion, and of the others with the same trigger."""
+        self.confirming += outcome.image_gradients
+        same = [each for each in self.suspicions if each.trigger is suspicion.trigger]
+        if outcome.undecided is not None:
+            self.undecided += [(each, outcome.undecided) for each in same]
+        held = outcome.finding is not None
+        self.suspicions = [each.tried(held) if each in same else each for each in self.suspicions]
+
+    def in_doubt(self, alpha: float) -> tuple[float, Suspicion, Evidence] | None:
+        """What would be a backdoor if held-out seeds were enough to be sure of it: its p-value, and what it does."""
+        together = [*self.suspicions, *(each for each, _ in self.undecided)]
+        would = [
+            (self.yardstick.p_value(judge.speaking_for(each, together)), each, transfer)
+            for each, transfer in self.undecided
+        ]
+        return min((each for each in would if each[0] <= alpha), key=lambda each: each[1].p_value, default=None)
 
     @property
     def p_value(self) -> float:

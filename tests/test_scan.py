@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import time
 from types import SimpleNamespace
 
@@ -13,10 +14,11 @@ from pytest_backdoor import calibration, judge, profiles
 from pytest_backdoor import scan as scanning
 from pytest_backdoor.attacks import all_to_one, pixel
 from pytest_backdoor.calibration import Entry, Stratum
+from pytest_backdoor.confirmation import Outcome
 from pytest_backdoor.errors import ContractError, TriggerError
 from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.options import Options
-from pytest_backdoor.results import Finding
+from pytest_backdoor.results import Evidence, Finding
 from pytest_backdoor.scan import _confirm, _confirm_further, generator, scan, trigger_success
 from pytest_backdoor.stages import stages
 from pytest_backdoor.trail import Trail
@@ -74,6 +76,16 @@ def test_a_finding_holds_on_held_out_seeds_and_its_chance_is_below_alpha(backdoo
     assert finding.attack_success == (1.0, pytest.approx(0.005 ** (1 / 50)), 1.0)  # 10 of each of the 5 other classes
     assert backdoored.p_value <= 0.01
     assert backdoored.score == pytest.approx(-np.log10(backdoored.p_value), abs=1e-3)
+
+
+def test_a_trigger_that_few_seeds_show_but_cannot_prove_is_named_and_is_no_verdict(seeds):
+    images, labels = seeds
+    result = scan(model(deciding=60.0), (images[::5], labels[::5]), SHORT)  # 2 of each of the 5 other classes held out
+    assert (result.verdict, result.findings) == ("inconclusive", ())
+    told = rf"too few seeds to be sure: the \w+ search found a trigger to class {TARGET} that is unusual for a clean "
+    assert re.match(told + r"model \(p-value \S+ if it holds\) and works on 100% of the held-out seeds", result.error)
+    assert f"({0.005 ** (1 / 10):.0%} to 100%). 80% must be certain. Give more seeds." in result.error
+    assert result.p_value > 0.01
 
 
 def test_searches_after_a_verdict_are_skipped_and_say_so(backdoored):
@@ -190,17 +202,23 @@ def suspicion_of(check, evidence):
     return Suspicion(check, "all-to-one", 10**-evidence, 1, True, dataclasses.replace(PLANTED), TARGET)
 
 
+NEARLY = Evidence("transfer", 0.89, (0.77, 0.96))
 FOUND = Finding("BD301", "patch", "all-to-one", TARGET, None, None, 1.0, 1, (1.0, 0.9, 1.0), 1.0)
 
 
 @pytest.fixture
 def tried(monkeypatch):
-    """The checks of the suspicions that are tried; of those named in the set, each is confirmed."""
+    """The checks of the suspicions that are tried; of those named in the set, each is confirmed.
+
+    Of a warp the seeds are too few to tell.
+    """
     names, good = [], set()
 
     def confirm(suspicion, contract, settings, rng):
         names.append(suspicion.check)
-        return (FOUND if suspicion.check in good else None), 7
+        if suspicion.check in good:
+            return Outcome(FOUND, image_gradients=7)
+        return Outcome(undecided=NEARLY if suspicion.check == "warp" else None, image_gradients=7)
 
     monkeypatch.setattr(scanning, "confirm", confirm)
     return names, good
@@ -229,6 +247,16 @@ def test_suspicions_are_tried_the_likeliest_first_until_one_is_confirmed(tried):
 def test_where_all_are_refuted_nothing_is_left(tried):
     trail = trail_of(0.01, suspicion_of("patch", 8), suspicion_of("warp", 1))
     assert (tried[0], trail.findings, trail.p_value) == (["patch"], [], 1.0)
+
+
+def test_what_the_held_out_seeds_are_too_few_for_would_be_a_backdoor_where_it_is_unusual(tried):
+    trail = trail_of(0.01, suspicion_of("patch", 8), suspicion_of("warp", 4))
+    assert (tried[0], trail.findings, trail.p_value) == (["patch", "warp"], [], 1.0)
+    p_value, suspicion, transfer = trail.in_doubt(0.01)
+    assert p_value == pytest.approx(1e-3)  # ten tests; the patch is refuted
+    assert (suspicion.check, suspicion.target, transfer) == ("warp", TARGET, NEARLY)
+    assert trail.in_doubt(1e-4) is None
+    assert trail_of(0.01, suspicion_of("patch", 8)).in_doubt(0.01) is None
 
 
 def test_of_a_clean_model_every_strong_suspicion_is_tried_and_none_is_a_finding(tried):
