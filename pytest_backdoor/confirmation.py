@@ -9,7 +9,7 @@ import numpy as np
 
 from pytest_backdoor import judge, rules
 from pytest_backdoor.confirm import activation, pruning, strip
-from pytest_backdoor.confirm.minimise import minimise
+from pytest_backdoor.confirm.minimise import TOLERANCE, minimise
 from pytest_backdoor.confirm.transfer import flows, success
 from pytest_backdoor.contract import Contract, Sample
 from pytest_backdoor.judge import Suspicion
@@ -75,25 +75,42 @@ def explained(finding: Finding, contract: Contract, rng: np.random.Generator) ->
 
 
 def settle(suspicion: Suspicion, triggers: tuple[Trigger, ...], contract: Contract, seeds: Sample) -> Outcome:
-    """What held-out seeds say of the trigger that does most to the seeds, minimised."""
-    mapping = label_map(suspicion, contract.subject.num_classes)
-    trigger = strongest(suspicion, triggers, contract, seeds)
-    transfer = success(contract.subject, trigger, contract.held_out, mapping)
-    match, _ = permutation_match(flows(contract.subject, trigger, contract.held_out))
-    unseen, sources = contract.held_out.images, len(mapping)
-    if judge.confirmed(suspicion, trigger, unseen, transfer, match, sources):
+    """What held-out seeds say of the trigger that does most to the seeds, minimised.
+
+    Where they are too few to be sure of it, one with a few more cells is tried: the two points of success on the search
+    seeds that minimising may cost can be more on others.
+    """
+    outcome = _tried(suspicion, strongest(suspicion, triggers, contract, seeds), contract)
+    if outcome.undecided is None:
+        return outcome
+    larger = _tried(suspicion, strongest(suspicion, triggers, contract, seeds, tolerance=0.0), contract)
+    return outcome if larger.finding is None else larger
+
+
+def _tried(suspicion: Suspicion, trigger: Trigger, contract: Contract) -> Outcome:
+    mapping, unseen = label_map(suspicion, contract.subject.num_classes), contract.held_out
+    transfer = success(contract.subject, trigger, unseen, mapping)
+    match, _ = permutation_match(flows(contract.subject, trigger, unseen))
+    if judge.confirmed(suspicion, trigger, unseen.images, transfer, match, len(mapping)):
         return Outcome(_finding(suspicion, trigger, contract, transfer, match))
-    return Outcome(undecided=transfer if judge.undecided(suspicion, trigger, unseen, transfer, sources) else None)
+    undecided = judge.undecided(suspicion, trigger, unseen.images, transfer, len(mapping))
+    return Outcome(undecided=transfer if undecided else None)
 
 
-def strongest(suspicion: Suspicion, triggers: tuple[Trigger, ...], contract: Contract, seeds: Sample) -> Trigger:
-    """The trigger that does most to the seeds of what is suspected, minimised."""
+def strongest(
+    suspicion: Suspicion,
+    triggers: tuple[Trigger, ...],
+    contract: Contract,
+    seeds: Sample,
+    tolerance: float = TOLERANCE,
+) -> Trigger:
+    """The trigger that does most to the seeds of what is suspected, minimised, within so much of its success."""
     mapping = label_map(suspicion, contract.subject.num_classes)
 
     def on_search_seeds(trigger: Trigger) -> float:
         return success(contract.subject, trigger, seeds, mapping).value
 
-    return minimise(max(triggers, key=on_search_seeds), on_search_seeds)
+    return minimise(max(triggers, key=on_search_seeds), on_search_seeds, tolerance)
 
 
 def harder(

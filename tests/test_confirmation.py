@@ -9,11 +9,12 @@ import pytest
 from keras import layers, ops
 
 from pytest_backdoor.attacks import pixel
-from pytest_backdoor.confirmation import arm_of, clearest_map, explained, label_map
+from pytest_backdoor.confirmation import arm_of, clearest_map, explained, label_map, settle
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.results import Carrier, Finding
 from pytest_backdoor.subject import Subject
+from pytest_backdoor.triggers.trigger import Trigger
 from tests.tiny import AS_IS, subject_of
 
 SHAPE = (6, 6, 1)
@@ -57,6 +58,42 @@ def test_a_finding_names_the_hidden_neurons_that_carry_its_trigger():
 def test_the_map_is_that_of_the_trigger_that_shows_one(contract):
     assert clearest_map(contract, INERT, SHIFTS) == {0: 1, 1: 2, 2: 0}
     assert clearest_map(contract, SHIFTS, INERT) == {0: 1, 1: 2, 2: 0}
+
+
+def two_cells(images):
+    """Logits are three pixels of the first row; that of class 1 also 2.5 for each of two cells, less pixel (3, 3)."""
+    help_ = 2.5 * (images[:, 1, 1] + images[:, 1, 2]) - images[:, 3, 3]
+    return images[:, 0, :3, 0] + help_ * np.array([0.0, 1.0, 0.0], "float32")
+
+
+def half_of(resisting, strength):
+    """50 images of class 0 and of class 2, so many of which take that much from class 1."""
+    images, labels = np.zeros((100, 4, 4, 1), "float32"), np.tile([0, 2], 50)
+    images[np.arange(100), 0, labels, 0] = 1.0
+    images[:resisting, 3, 3] = strength
+    return Sample(images, labels)
+
+
+@pytest.mark.parametrize(
+    ("resisting", "strength", "found", "undecided"),
+    [
+        (0, 0.0, 1, None),  # one cell does
+        (12, 3.0, 2, None),  # one cell moves 88 of 100, which is not surely 80; both move all
+        (12, 9.0, None, 0.88),  # both move no more
+        (21, 3.0, None, None),  # one cell moves 79 of 100, which refutes it
+    ],
+)
+def test_where_seeds_are_too_few_for_the_fewest_cells_those_that_lose_nothing_are_tried(
+    resisting, strength, found, undecided
+):
+    mask = np.zeros((4, 4, 1), "float32")
+    mask[1, 1], mask[1, 2] = 1.0, 0.9
+    trigger = Trigger("patch", {"mask": mask, "pattern": np.ones((4, 4, 1), "float32")})
+    subject = Subject("two cells", (4, 4, 1), 3, AS_IS, two_cells, gradients=True)
+    searched, contract = half_of(1, 3.0), SimpleNamespace(subject=subject, held_out=half_of(resisting, strength))
+    outcome = settle(suspicion("all-to-one", target=1), (trigger,), contract, searched)
+    assert (outcome.finding and outcome.finding.pixels) == found
+    assert (outcome.undecided and outcome.undecided.value) == undecided
 
 
 def suspicion(kind, **rule):

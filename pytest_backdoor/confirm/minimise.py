@@ -15,15 +15,15 @@ GREEDY_CELLS = 40  # above so many cells, single ones are not tried
 Success = Callable[[Trigger], float]
 
 
-def minimise(trigger: Trigger, success: Success) -> Trigger:
-    """The smallest cut of the trigger whose success stays within 2 points, or the trigger itself if none does.
+def minimise(trigger: Trigger, success: Success, tolerance: float = TOLERANCE) -> Trigger:
+    """The smallest cut of the trigger whose success stays within so much, or the trigger itself if none does.
 
     Cells are dropped from the weakest on, then one by one; a patch's mask becomes all or nothing where it keeps.
     A trigger without cells, such as a warp, stays as the search left it.
     """
     if not {"mask", "delta"} & trigger.arrays.keys():
         return trigger
-    wanted = success(trigger) - TOLERANCE
+    wanted = success(trigger) - tolerance
     strength = cell_strength(trigger)
     order = np.argsort(-strength, axis=None, kind="stable")
     kept = _fewest(trigger, order[: int(np.sum(strength > 0.01))], wanted, success)
