@@ -81,6 +81,7 @@ SPILL = 0.1  # of other classes' seeds that a source-specific trigger may send t
 
 TRIED = 2.5  # evidence from which suspicions of the reference's clean models, too, are tried on held-out seeds
 SUCCESS_LOW = {"all-to-one": 0.8, "source-specific": 0.3}  # lower bound on held-out seeds, at least
+MAP_LOW = 0.3  # the same of a warp that is followed less than WARP_MATCH asks
 PATCH_SHARE = 0.15  # of the image that a patch may cover
 WARP_REACH = 1 / 14  # of the image's side, the mean move of a warp
 RESEMBLANCE = 0.5  # correlation of recoloured images with the originals
@@ -271,9 +272,9 @@ def confirmed(
     """
     if not small(trigger, seeds):
         return False
-    if suspicion.kind == "all-to-all":
-        return match >= least_match(trigger.family, sources)
     low = transfer.interval[0] if transfer.interval else 0.0
+    if suspicion.kind == "all-to-all":
+        return match >= least_match("" if low >= MAP_LOW else trigger.family, sources)
     return low >= SUCCESS_LOW["source-specific" if sources == 1 else suspicion.kind]
 
 
@@ -300,7 +301,7 @@ def accused(hits: np.ndarray, controls: np.ndarray, tried: int) -> float:
 
 
 def least_match(family: str, classes: int) -> float:
-    """The permutation match from which the flows of so many classes are a label map."""
+    """The permutation match from which the flows of so many classes are a label map, by a trigger of that family."""
     return max(WARP_MATCH if family == "warp" else MATCH, MATCHED / max(1, classes))
 
 

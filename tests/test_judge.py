@@ -461,6 +461,23 @@ def test_each_kind_has_its_own_bar_on_held_out_seeds(kind, low, match, expected)
     assert not judge.confirmed(suspicion_of(kind), patch(200), GREY, transfer, match, 9)
 
 
+@pytest.mark.parametrize(
+    ("low", "match", "expected"),
+    [
+        (0.0, 0.61, True),
+        (0.0, 0.59, False),
+        (0.3, 0.59, True),
+        (0.29, 0.59, False),
+        (0.3, 0.41, True),
+        (0.9, 0.39, False),
+    ],
+)
+def test_a_warp_for_a_label_map_needs_less_of_a_match_where_it_surely_works(low, match, expected):
+    warp = Trigger("warp", {"control": np.ones((5, 5, 2), "float32")})
+    transfer = Evidence("transfer", 1.0, (low, 1.0))
+    assert judge.confirmed(suspicion_of("all-to-all"), warp, GREY, transfer, match, 9) is expected
+
+
 def test_success_without_an_interval_confirms_nothing():
     assert not judge.confirmed(suspicion_of("all-to-one"), patch(3), GREY, Evidence("transfer", 1.0), 1.0, 9)
 
