@@ -341,11 +341,11 @@ def _verdict(
 
 def _doubtful(p_value: float, suspicion: Suspicion, transfer: Evidence) -> str:
     """Why a model is neither clean nor backdoored whose held-out seeds are too few for what was found."""
-    low, high = transfer.interval or (0.0, 1.0)
+    low, _ = transfer.interval or (0.0, 1.0)
     return (
         f"too few seeds to be sure: the {suspicion.check} search found a trigger to class {suspicion.target} that is "
         f"unusual for a clean model (p-value {p_value:.2g} if it holds) and works on {transfer.value:.0%} of the "
-        f"held-out seeds ({low:.0%} to {high:.0%}). {judge.SUCCESS_LOW['all-to-one']:.0%} must be certain. "
+        f"held-out seeds. Of so few that proves {low:.0%}, and {judge.SUCCESS_LOW['all-to-one']:.0%} are needed. "
         "Give more seeds."
     )
 

@@ -84,7 +84,9 @@ def test_a_trigger_that_few_seeds_show_but_cannot_prove_is_named_and_is_no_verdi
     assert (result.verdict, result.findings) == ("inconclusive", ())
     told = rf"too few seeds to be sure: the \w+ search found a trigger to class {TARGET} that is unusual for a clean "
     assert re.match(told + r"model \(p-value \S+ if it holds\) and works on 100% of the held-out seeds", result.error)
-    assert f"({0.005 ** (1 / 10):.0%} to 100%). 80% must be certain. Give more seeds." in result.error
+    assert result.error.endswith(
+        f". Of so few that proves {0.005 ** (1 / 10):.0%}, and 80% are needed. Give more seeds."
+    )
     assert result.p_value > 0.01
 
 
