@@ -482,20 +482,17 @@ def test_success_without_an_interval_confirms_nothing():
     assert not judge.confirmed(suspicion_of("all-to-one"), patch(3), GREY, Evidence("transfer", 1.0), 1.0, 9)
 
 
-@pytest.mark.parametrize(
-    ("kind", "value", "sources", "expected"),
-    [
-        ("all-to-one", 0.8, 9, True),
-        ("all-to-one", 0.79, 9, False),
-        ("all-to-one", 1.0, 1, False),
-        ("source-specific", 1.0, 1, False),
-        ("all-to-all", 1.0, 9, False),
-    ],
-)
-def test_a_trigger_to_one_class_is_undecided_where_it_does_enough_on_too_few_seeds(kind, value, sources, expected):
-    transfer = Evidence("transfer", value, (0.7, 1.0))
-    assert judge.undecided(suspicion_of(kind), patch(3), GREY, transfer, sources) is expected
-    assert not judge.undecided(suspicion_of(kind), patch(200), GREY, transfer, sources)
+def test_a_trigger_to_one_class_is_undecided_where_it_does_enough_on_too_few_seeds():
+    def undecided(kind, value, sources=9, cells=3):
+        seen = Evidence("transfer", value, (0.7, 1.0))
+        return judge.undecided(suspicion_of(kind), patch(cells), GREY, seen, sources)
+
+    assert undecided("all-to-one", 0.8)
+    assert not undecided("all-to-one", 0.79)
+    assert not undecided("all-to-one", 1.0, cells=200)
+    assert not undecided("all-to-one", 1.0, sources=1)
+    assert not undecided("source-specific", 1.0, sources=1)
+    assert not undecided("all-to-all", 1.0)
 
 
 def test_four_seeds_of_each_class_in_each_half_are_enough():
