@@ -36,7 +36,7 @@ BEGIN, END = "<!-- evidence: begin -->", "<!-- evidence: end -->"
 SUSPICIONS = 3  # of a model, each of another class
 RANDOM = 100  # images of noise, and as many smooth ones
 ENOUGH = 20  # of them that are not in the target class by themselves
-CHECKS = ("transfer", "strip", "pruning", "trigger alone", "repetition")
+CHECKS = ("evidence", "transfer", "strip", "pruning", "trigger alone", "repetition")
 
 
 def single_class(truth: Row) -> bool:
