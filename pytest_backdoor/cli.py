@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import traceback
@@ -99,6 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     parser = _parser()
     given = parser.parse_args(arguments)
+    # TensorFlow's hints, such as how often it traced a function, mean nothing to whoever scans.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         options = option.layered(Options(), option.parsed(given), lambda name: option.flag(name, "--"))
         return int(given.run(given, options))

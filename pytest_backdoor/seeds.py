@@ -18,7 +18,7 @@ EXPANSION = 100  # times its own size that a larger one may; images shrink to a 
 WANTED = "Give an .npz with x (n, height, width, channels) or (n, height, width) and optionally y (n,)"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Seeds:
     """Clean images ``(n, height, width, channels)`` float32 from 0 to 1, and labels ``(n,)`` or None.
 
@@ -34,6 +34,12 @@ class Seeds:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.images.shape[1:]))
+        classes = 0 if self.labels is None else len(np.unique(self.labels))
+        known = f"{classes} class{'es' * (classes > 1)}" if classes else "unlabelled"
+        return f"<{len(self)} seeds of {size}, {known}>"  # a failing test shows its fixtures
 
 
 def as_seeds(given: Any) -> Seeds:

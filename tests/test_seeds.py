@@ -69,6 +69,12 @@ def test_images_without_channels_get_one_and_those_with_keep_theirs():
     assert as_seeds(np.zeros((5, 4, 4, 3), "uint8")).images.shape == (5, 4, 4, 3)
 
 
+def test_seeds_in_a_failing_test_take_one_line():
+    images = np.zeros((2, 28, 20, 3), "uint8")
+    assert repr(as_seeds(images)) == "<2 seeds of 28 x 20 x 3, unlabelled>"
+    assert repr(as_seeds((images, [7, 7]))) == "<2 seeds of 28 x 20 x 3, 1 class>"
+
+
 @pytest.mark.parametrize(
     "labels", [[1, 0], [[1], [0]], [[0, 1], [1, 0]], np.array([1.0, 0.0]), np.array([1, 0], "uint8")]
 )

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -42,6 +43,17 @@ def scan(models, pytester, monkeypatch):
 def test_the_exit_code_says_what_was_found(models, scan, names, code):
     models(*names)
     assert scan("models") == code
+
+
+def test_hints_of_tensorflow_are_not_shown(models, scan, caplog):
+    logger = logging.getLogger("tensorflow")
+    kept = logger.level
+    logger.setLevel(logging.WARNING)
+    models("clean.keras")
+    assert scan("models") == 0
+    logger.warning("triggered tf.function retracing")
+    logger.setLevel(kept)
+    assert "retracing" not in caplog.text
 
 
 @pytest.mark.parametrize("given", ["models", "models/clean.weights.h5"])
