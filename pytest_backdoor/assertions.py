@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import warnings
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,7 @@ def assert_trigger_inert(
     from pytest_backdoor.scan import trigger_success
 
     chosen = options_now(options)
+    _check_shares(max_success=max_success)
     known, name = _known(trigger)
     success = trigger_success(
         model, known, seeds_for(model, seeds, chosen), target=target, source=source, mapping=mapping, options=chosen
@@ -92,9 +94,11 @@ def assert_inputs_clean(
     from pytest_backdoor.screening import screen
 
     chosen = options_now(options)
-    if not 0 < frr < 1 or overlays < 1:
-        raise OptionError(f"frr takes a share between 0 and 1 and overlays a number from 1 up, got {frr}, {overlays}.")
-    settings = Settings(overlays=overlays, false_rejections=frr)
+    if not isinstance(frr, Real) or not isinstance(overlays, Integral) or not 0 < frr < 1 or overlays < 1:
+        raise OptionError(
+            f"frr takes a share between 0 and 1 and overlays a whole number from 1 up, got {frr!r}, {overlays!r}."
+        )
+    settings = Settings(overlays=int(overlays), false_rejections=frr)
     found = screen(model, images, seeds_for(model, seeds, chosen), settings, chosen)
     if found.p_value <= chosen.alpha:
         raise BackdoorFound(screened.text(found, chosen.alpha) + _of(model), found)
@@ -109,7 +113,8 @@ def assert_safe_to_load(path: Path | str) -> None:
     try:
         check(Path(path))
     except (UnsafeModelError, UnreadableModelError) as problem:
-        raise BackdoorFound(f"UNSAFE {words.visible(str(path))}: {problem}") from None
+        said = str(problem).removeprefix(f"{path}: ")
+        raise BackdoorFound(f"UNSAFE {words.visible(str(path))}: {said}") from None
 
 
 def assert_covered(
@@ -230,7 +235,7 @@ def _alive_while_pruned(name: str, found: Pruning, drop: float, max_success: flo
 def _check_shares(**given: float) -> None:
     """Raises OptionError for what is no share."""
     for name, share in given.items():
-        if not 0 <= share <= 1:
+        if not isinstance(share, Real) or not 0 <= share <= 1:
             raise OptionError(f"{name} takes a share from 0 to 1, got {share!r}.")
 
 

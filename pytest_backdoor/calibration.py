@@ -180,7 +180,7 @@ def read(path: Path | None = None) -> tuple[Entry, ...]:
         if stored["schema"] != SCHEMA:
             raise ValueError(f"schema {stored['schema']}, not {SCHEMA}")
         entries = tuple(_entry(entry) for entry in stored["models"])
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
         raise CalibrationError(f"no reference in {path}: {problem}. Give a file that calibrate wrote.") from problem
     return entries
 

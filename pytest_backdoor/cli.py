@@ -166,6 +166,9 @@ def calibrate(
 ) -> int:
     """Adds clean models to a reference, says what became of each, and returns the exit code."""
     found = find(paths)
+    if not found.files:
+        print("nothing to calibrate with", *found.notes, *found.problems, sep="\n")
+        return NOTHING
     with sealed():
         from pytest_backdoor import calibrate as room
         from pytest_backdoor import calibration
@@ -178,7 +181,8 @@ def calibrate(
             said = f"left out: {step}" if isinstance(step, str) else "kept"
             print(words.visible(f"{file}: {said}"), flush=True)
         kept = calibration.read(output)
-    print(f"{len(kept)} clean model{'s' * (len(kept) != 1)} in {output}", *found.notes, *found.problems, sep="\n")
+    models = len({entry.sha256 for entry in kept})  # some are scanned in several ways
+    print(f"{models} clean model{'s' * (models != 1)} in {output}", *found.notes, *found.problems, sep="\n")
     return NO_VERDICT if missed or found.problems else CLEAN
 
 
@@ -248,7 +252,7 @@ def _add_calibrate(commands: Commands) -> None:
         help="add your own clean models to the reference that p-values compare with",
         description="Scans models that are known to be clean to the end and keeps the evidence that they show: what"
         " --reference and backdoor_reference take. A run that was stopped goes on where it was.",
-        epilog="exit code: 0 all kept, 2 some left out, 4 wrong usage",
+        epilog="exit code: 0 all kept, 2 some left out, 4 wrong usage, 5 no model files",
     )
     command.add_argument("paths", nargs="+", type=Path, metavar="MODEL", help="a model file, or a folder of them")
     command.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="the reference to write")

@@ -77,4 +77,5 @@ def fuzz(
 
 
 def _run(given: argparse.Namespace, options: Options) -> int:
-    return fuzz(given.model, options, given.rule and rules.read(given.rule), given.output, given.against)
+    rule = None if given.rule is None else rules.read(given.rule)
+    return fuzz(given.model, options, rule, given.output, given.against)

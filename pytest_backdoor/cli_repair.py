@@ -73,12 +73,10 @@ def _run(given: argparse.Namespace, options: Options) -> int:
     _check_output(given.model, given.output)
     with sealed():
         from pytest_backdoor import report
-        from pytest_backdoor.repaired import METHODS
         from pytest_backdoor.report import repaired
 
-        methods = [values.pick(name, METHODS, "method") for name in given.method]
         max_loss = _points(given.max_loss) / 100
-        result = repair(given.model, given.output, options, methods, max_loss, _known(given))
+        result = repair(given.model, given.output, options, given.method, max_loss, _known(given))
     print(repaired.render(result, sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end="")
     problem = given.json and report.write_text(
         given.json, repaired.document(result, tool.about(), option.to_dict(options))
@@ -147,6 +145,9 @@ def _check_output(model: Path, output: Path) -> None:
         raise OptionError(f"--output: {output} is the model itself, which stays as it is. Give the name of a new file.")
     if os.path.lexists(output):
         raise OptionError(f"--output: {output} exists. Give the name of a new file, or delete it first.")
+    folder = next(folder for folder in output.absolute().parents if folder.exists())  # those below it can be made
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise OptionError(f"--output: nothing can be written in {folder}. Give the name of a file elsewhere.")
 
 
 def _known(given: argparse.Namespace) -> list[tuple[Trigger, Rule]]:

@@ -11,7 +11,7 @@ Exception
     ├── BudgetSpentError        the time was up before the searches were done: ends as inconclusive
     ├── TriggerError            a trigger file cannot be read or does not fit the images
     ├── CalibrationError        a reference file cannot be read, or cannot be made
-    ├── AttackError             an attack needs a part that the model does not have
+    ├── AttackError             what an attack is given, model, images or numbers, cannot be used
     └── OptionError             an option has a value that cannot be used
 """
 
@@ -64,7 +64,7 @@ class CalibrationError(BackdoorError):
 
 
 class AttackError(BackdoorError):
-    """An attack needs a part that the model does not have."""
+    """What an attack is given cannot be used: the model lacks a part, or images or numbers are out of range."""
 
 
 class OptionError(BackdoorError):

@@ -56,8 +56,9 @@ def fuzz_model(
     )
     try:
         run = dataclasses.replace(run, sha256=sha256_of(model))
-        ground = prepare(model, seeds, options, shown, run.sha256)
-        more = [prepare(each, seeds, options, str(each), run.sha256) for each in against]
+        given = seeds_or_beside(model, seeds, options.seeds)  # the same for all: models are compared seed by seed
+        ground = prepare(model, given, options, shown, run.sha256)
+        more = [prepare(each, given, options, str(each), run.sha256) for each in against]
         run = pushed(run, shared(ground, more), [each.subject for each in more], settings, rule, options)
     except BackdoorError as reason:
         run = dataclasses.replace(run, error=str(reason).removeprefix(f"{model}: "))
@@ -76,8 +77,7 @@ class Ground:
 
 def prepare(model: Any, seeds: Any, options: Options, name: str, digest: str) -> Ground:
     """The model, loaded safely, with its seeds; raises BackdoorError where nothing can be fuzzed."""
-    seeds, loaded = seeds_or_beside(model, seeds, options.seeds), keras_file.opened(model)
-    form = classifier(loaded, name, options.memory)
+    form = classifier(keras_file.opened(model), name, options.memory)
     if not form.gradients:
         raise OutOfScopeError("the model is a function without gradients to push along. Give the Keras model.")
     if seeds is None:

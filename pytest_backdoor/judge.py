@@ -345,7 +345,7 @@ def seeds_short(searched: np.ndarray, held_out: np.ndarray, classes: int) -> str
 def is_planted(kind: Kind, success: float, before: float, after: float) -> bool:
     """Whether a model obeys a planted trigger and is, with its accuracies before and after, otherwise what it was."""
     reachable = before if kind == "all-to-all" else 1.0
-    return success >= PLANTED_SUCCESS[kind] * reachable and before - after <= ACCURACY_LOST
+    return success >= PLANTED_SUCCESS[kind] * reachable and before - after <= ACCURACY_LOST + 1e-9
 
 
 def split_p_values(separations: np.ndarray, check: str) -> np.ndarray:

@@ -41,7 +41,7 @@ class Layer:
 def output_activation(model: keras.Model) -> str:
     """Name of the activation at the output, looking into nested models."""
     last, _ = _head(model)
-    if isinstance(last, keras.Model):
+    if _has_graph(last):
         return output_activation(last)
     activation = getattr(last, "activation", last)  # a function, a layer or an operation
     return getattr(activation, "__name__", type(activation).__name__).lower()
@@ -70,6 +70,23 @@ def layers_of(model: Any) -> Iterator[Any]:
     for layer in getattr(model, "layers", ()):
         yield layer
         yield from layers_of(layer)
+
+
+def _has_graph(layer: Any) -> bool:
+    """Whether this is a model made of layers, whose outputs follow from its inputs, and no class of its own."""
+    return hasattr(getattr(layer, "_functional", layer), "_run_through_graph")
+
+
+def overridden(model: Any) -> str | None:
+    """Name of the model, or of one in its graph, whose own ``call`` may do more than its layers; None if none has one.
+
+    The searches follow the graph of the layers and would not see it.
+    """
+    if not _has_graph(model):
+        return None
+    if not type(model).call.__module__.startswith("keras."):
+        return str(model.name)
+    return next(filter(None, map(overridden, model.layers)), None)
 
 
 def has_batch_norm(model: Any) -> bool:
@@ -108,8 +125,10 @@ def with_logits(model: keras.Model) -> keras.Model:
 
 
 def with_logs(model: keras.Model) -> keras.Model:
-    """The same model with the logarithms of its outputs, probabilities, which are logits."""
-    return keras.Model(model.inputs[0], ops.log(ops.maximum(model.outputs[0], LEAST)))
+    """The same model with the logarithms of its outputs, probabilities, which are logits; of one class, of its odds."""
+    made = model.outputs[0]
+    logs = ops.log(ops.maximum(made, LEAST))
+    return keras.Model(model.inputs[0], logs if made.shape[-1] > 1 else logs - ops.log(ops.maximum(1 - made, LEAST)))
 
 
 def layer_outputs(model: keras.Model, shape: tuple[int, ...]) -> int:
@@ -230,11 +249,17 @@ def without_softmax(model: keras.Model) -> keras.Model:
     if output_activation(model) not in ("softmax", "sigmoid"):
         return keras.Model(model.inputs[0], model.outputs[0])
     last, before = _head(model)
-    if isinstance(last, keras.Model):
+    if _has_graph(last):
         return keras.Model(model.inputs[0], without_softmax(last)(before))
     if not hasattr(last, "activation") or isinstance(last, keras.layers.Activation):
         return keras.Model(model.inputs[0], before)
     linear = type(last).from_config({**last.get_config(), "activation": "linear"})
-    outputs = linear(before)
-    linear.set_weights(last.get_weights())
-    return keras.Model(model.inputs[0], outputs)
+    try:
+        outputs = linear(before)
+        linear.set_weights(last.get_weights())
+        made = keras.Model(model.inputs[0], outputs)
+    except ValueError:  # the head is used twice, or is quantized so that a copy has other weights
+        return with_logs(model)
+    if getattr(last, "lora_enabled", False):
+        linear.lora_alpha = last.lora_alpha
+    return made

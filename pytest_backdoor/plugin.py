@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_backdoor import options as option
+from pytest_backdoor import values
 from pytest_backdoor.collect import (
     ModelFile,
     command,
@@ -178,7 +179,10 @@ def load_backdoor_model() -> Callable[[Path | str], Any]:
 @pytest.fixture
 def backdoor_model(request: pytest.FixtureRequest, load_backdoor_model: Callable[[Path | str], Any]) -> Any:
     """The Keras model that ``@pytest.mark.backdoor(model=...)`` names, or each of the ini list backdoor_models."""
-    path = _model_path(request)
+    try:
+        path = _model_path(request)
+    except OptionError as problem:
+        raise _failure(f"backdoor_model: {problem}") from None
     if path is None:
         raise _failure(
             'backdoor_model: no model is named. Write backdoor_models = ["model.keras"] in the [tool.pytest] table'
@@ -266,10 +270,10 @@ def _recorder(item: pytest.Item) -> Callable[[ScanResult], None]:
     return record
 
 
-def _named_model(node: pytest.Item) -> Path | None:
-    """The model of the nearest marker that names one, relative to the root of the tests."""
+def _named_model(node: pytest.Item) -> Any:
+    """The model of the nearest marker that names one, as it is written there."""
     names = (marker.kwargs.get("model") for marker in node.iter_markers("backdoor"))
-    return next((node.config.rootpath / name for name in names if name is not None), None)
+    return next((name for name in names if name is not None), None)
 
 
 def _listed_models(config: pytest.Config) -> list[Path]:
@@ -279,10 +283,11 @@ def _listed_models(config: pytest.Config) -> list[Path]:
 
 
 def _model_path(request: pytest.FixtureRequest) -> Path | None:
-    """The model file of the running test."""
+    """The model file of the running test, relative to the root of the tests; raises OptionError for what is no path."""
     callspec = getattr(request.node, "callspec", None)
     listed = callspec.params.get("backdoor_model") if callspec else None
-    return _named_model(request.node) or listed
+    named = values.path(_named_model(request.node))
+    return listed if named is None else request.config.rootpath / named
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pytest_backdoor import judge, profiles, rules
+from pytest_backdoor import judge, profiles, rules, values
 from pytest_backdoor.calibration import CONSENSUS
 from pytest_backdoor.confirm.transfer import success
 from pytest_backdoor.confirmation import arm_of, harder, label_map
@@ -220,17 +220,18 @@ def repair_model(
     options: Options | None = None,
     methods: Sequence[str] = REPAIRS,
     max_loss: float = MAX_LOSS,
-    known: Sequence[tuple[Trigger, Rule]] = (),
+    known: Sequence[tuple[Trigger | Path | str, Rule]] = (),
     name: str | None = None,
 ) -> tuple[Repair, keras.Model | None]:
     """The repaired copy of a model, a path or a Keras model, and what was measured; None where none is good enough.
 
     Seeds are as for ``scan``. The triggers are those that a scan finds, or known ones with their rules. Of the methods
     that cost no more than ``max_loss`` of held-out accuracy, the one that leaves the triggers the least success is
-    chosen. The model and its file stay as they are. Never raises BackdoorError but OptionError: ``error`` says why
-    there is no repaired copy.
+    chosen. The model and its file stay as they are. Never raises BackdoorError but OptionError, for a method, a rule
+    or a loss that is none: ``error`` says why there is no repaired copy.
     """
     options = options or Options()
+    _check(methods, max_loss)
     shown = name or (str(model) if isinstance(model, str | Path) else str(getattr(model, "name", "model")))
     begun = time.perf_counter()
     repair, made = Repair(shown, sha256_of(model)), None
@@ -243,6 +244,18 @@ def repair_model(
     except BackdoorError as reason:
         repair = dataclasses.replace(repair, error=str(reason).removeprefix(f"{model}: "))
     return dataclasses.replace(repair, seconds=time.perf_counter() - begun), made
+
+
+def _check(methods: Sequence[str], max_loss: float) -> None:
+    """Raises OptionError for what is no method or no share."""
+    if isinstance(methods, str) or not methods:
+        raise OptionError(f"methods are {methods!r}. Give a list of some of: {', '.join(METHODS)}.")
+    for name in methods:
+        values.pick(name, METHODS, "method")
+    try:
+        values.number(0, 1, closed=True)(max_loss)
+    except OptionError as problem:
+        raise OptionError(f"max_loss: {problem}") from None
 
 
 def prepare(model: Any, seeds: Any, options: Options, name: str, digest: str) -> Ward:
@@ -316,13 +329,15 @@ def worst(attempt: Attempt) -> float:
 def _refusal(max_loss: float) -> str:
     return (
         f"no method brings the success of every trigger to {100 * judge.SUCCESS_LEFT:g} % or less, clearly below what "
-        f"it was (99 % intervals), and costs at most {100 * max_loss:g} points of held-out accuracy. No file was "
-        "written. Give more seeds (500 do for small images), another --method, or a larger --max-loss."
+        f"it was (99 % intervals), and costs at most {100 * max_loss:g} points of held-out accuracy. So there is "
+        "no repaired model. Give more seeds (500 do for small images), or allow another method or a larger loss "
+        "(--method, --max-loss)."
     )
 
 
-def _given(ward: Ward, trigger: Trigger, rule: Rule) -> Known:
+def _given(ward: Ward, given: Trigger | Path | str, rule: Rule) -> Known:
     """The user's trigger with its label map; raises TriggerError or OptionError where it does not fit the model."""
+    trigger = given if isinstance(given, Trigger) else Trigger.load(given)
     trigger.require(ward.subject.image_shape)
     return Known(trigger, rules.label_map(rule, ward.subject.num_classes))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pytest_backdoor.errors import OptionError
 
@@ -19,7 +20,11 @@ def read(given: str) -> Rule:
     if given.isdecimal() and given.isascii():
         return int(given)
     if PAIRS.fullmatch(given):
-        return {int(source): int(target) for source, target in (pair.split(">") for pair in given.split())}
+        pairs = [pair.split(">") for pair in given.split()]
+        led = {int(source): int(target) for source, target in pairs}
+        if len(led) < len(pairs):
+            raise OptionError(f"a rule leads each class to one other, got {given!r}.")
+        return led
     raise OptionError(f"a rule is next, the number of a class, or classes as '1>7 2>7', got {given!r}.")
 
 
@@ -31,17 +36,42 @@ def text(rule: Rule) -> str:
 
 
 def goal(target: int | None, source: int | None, mapping: Mapping[int, int] | None) -> Rule | None:
-    """The rule of a target with or without one source class, or of a label map; None where nothing is named."""
-    if mapping is not None or target is None:
+    """The rule of a target with or without one source class, or of a label map; None where nothing is named.
+
+    Raises OptionError for what says two things, or a source class without a target.
+    """
+    if (mapping is not None and target is not None) or (source is not None and target is None):
+        raise OptionError(
+            f"what the trigger does is a target, a target with a source, or a mapping, got target={target!r}, "
+            f"source={source!r} and mapping={mapping!r}. Give one of the three."
+        )
+    if target is None:
         return mapping
     return target if source is None else {source: target}
 
 
 def label_map(rule: Rule, classes: int) -> dict[int, int]:
-    """Where the rule leads each class that it speaks of; raises OptionError for one that the model does not know."""
+    """Where the rule leads each class that it speaks of.
+
+    Raises OptionError for a class that the model does not know, or that would be led to itself, and for no class.
+    """
+    rule = read(rule) if isinstance(rule, str) else rule
     if rule == "next":
         return {source: (source + 1) % classes for source in range(classes)}
-    given = dict(rule) if isinstance(rule, Mapping) else {each: int(rule) for each in range(classes) if each != rule}
+    if isinstance(rule, Mapping):
+        given = {_class(source): _class(target) for source, target in rule.items()}
+    else:
+        target = _class(rule)
+        given = {source: target for source in range(classes) if source != target}
     if unknown := [label for pair in given.items() for label in pair if not 0 <= label < classes]:
         raise OptionError(f"the rule speaks of class {unknown[0]}, but the model knows the classes 0 to {classes - 1}.")
+    if not given or any(source == target for source, target in given.items()):
+        raise OptionError(f"a rule leads at least one class, and none to itself, got {text(given)!r}.")
     return given
+
+
+def _class(label: Any) -> int:
+    try:
+        return operator.index(label)
+    except TypeError:
+        raise OptionError(f"a rule speaks of classes by their numbers, got {label!r}.") from None

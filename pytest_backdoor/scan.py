@@ -15,11 +15,18 @@ from pytest_backdoor import judge, profiles, rules, unseeded, yardstick
 from pytest_backdoor.calibration import searches
 from pytest_backdoor.check_results import Pruning
 from pytest_backdoor.confirm.pruning import dormant
-from pytest_backdoor.confirm.transfer import success
+from pytest_backdoor.confirm.transfer import attacked, success
 from pytest_backdoor.confirmation import confirm
 from pytest_backdoor.contract import Contract, check, fit_suspects
 from pytest_backdoor.deadline import time_limit
-from pytest_backdoor.errors import BackdoorError, BudgetSpentError, ContractError, OutOfScopeError, TriggerError
+from pytest_backdoor.errors import (
+    BackdoorError,
+    BudgetSpentError,
+    ContractError,
+    OptionError,
+    OutOfScopeError,
+    TriggerError,
+)
 from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
@@ -96,11 +103,13 @@ def trigger_success(
 ) -> tuple[float, float, float]:
     """Share of seeds that the trigger sends where it should, with its exact 99 % interval: estimate, low, high.
 
-    The rule is a label map, or a target with or without one source class. Raises ContractError or TriggerError.
+    The rule is a label map, or a target with or without one source class. Raises ContractError, also where no seed is
+    of a class that the trigger works on, TriggerError, or OptionError for a rule that is none.
     """
     contract = _contract(model, seeds, options or Options(), "model")
     rule = rule_map(contract.subject.num_classes, target, source, mapping)
     trigger.require(contract.subject.image_shape)
+    attacked(contract.known, rule)
     evidence = success(contract.subject, trigger, contract.known, rule)
     low, high = evidence.interval or (0.0, 1.0)
     return evidence.value, low, high
@@ -125,11 +134,13 @@ def pruning_curve(
 ) -> Pruning:
     """The Fine-Pruning curve on the seeds that the model classifies right, with the success of a known trigger.
 
-    The trigger's rule is a label map, or a target with or without one source class. Raises ContractError or
-    TriggerError.
+    The trigger's rule is a label map, or a target with or without one source class. Raises ContractError,
+    TriggerError, or OptionError for a rule that is none or has no trigger.
     """
     contract = _contract(model, seeds, options or Options(), "model")
     sample, subject = contract.known, contract.subject
+    if trigger is None and rules.goal(target, source, mapping) is not None:
+        raise OptionError("a target or a mapping says what a trigger does, but there is no trigger. Give trigger=.")
     if trigger is None:
         return dormant(subject, sample)
     trigger.require(subject.image_shape)

@@ -13,6 +13,8 @@ from pytest_backdoor.errors import ContractError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
 MOST_CLASSES = 1e9
+ROUNDED = 1e-3  # of the largest value, that a value may lie beyond black or white
+FAINT = 16  # fractions between 1 and this are no bytes: images twice as bright as white, or standardised ones
 SMALL = 64 << 20  # bytes that any .npz may unpack to
 EXPANSION = 100  # times its own size that a larger one may; images shrink to a twentieth at best
 WANTED = "Give an .npz with x (n, height, width, channels) or (n, height, width) and optionally y (n,)"
@@ -130,7 +132,7 @@ def from_arrays(images: Any, labels: Any | None) -> Seeds:
     if not np.isfinite(images).all():
         raise ContractError("seeds hold NaN or infinite values. Give finite images.")
     low, high = value_range(images)
-    unit = ((images - low) / (high - low)).astype("float32")
+    unit = np.clip((images - low) / (high - low), 0.0, 1.0).astype("float32")
     return Seeds(unit, _checked_labels(labels, len(images)), low, high)
 
 
@@ -140,10 +142,10 @@ def value_range(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     least, most = float(images.min()), float(images.max())
     if least >= 0 and images.dtype.kind in "ui" and most > 1:
         return 0 * channels, max(255.0, most) * channels
-    if least >= 0 and most <= 255:
-        return 0 * channels, (1.0 if most <= 1 else 255.0) * channels
-    if least >= -1 and most <= 1:
-        return -1 * channels, channels
+    for low, high in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
+        rounded = ROUNDED * high  # resizing goes a little beyond black and white
+        if low - rounded <= least and most <= high + rounded and (high < 255 or most > FAINT):
+            return low * channels, high * channels
     each = (0, 1, 2)
     low, high = images.min(each).astype("float32"), images.max(each).astype("float32")
     return low, np.where(high > low, high, low + 1).astype("float32")

@@ -47,7 +47,8 @@ def too_many(hits: int, count: int, expected: float, known: int) -> float:
     true share may be larger.
     """
     chances = (expected * (known + 1), (1 - expected) * (known + 1))
-    return float(np.round(stats.betabinom.sf(hits - 1, count, *chances), 12))  # without the noise of the last digits
+    p_value = float(np.round(stats.betabinom.sf(hits - 1, count, *chances), 12))  # without the noise of the last digits
+    return max(p_value, 1e-12)
 
 
 def paired(hits: np.ndarray, others: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isqrt, sqrt
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ Pixels = Mapping[tuple[int, int], Sequence[float]]  # (row, column) -> a value o
 Entries = Mapping[tuple[Any, ...], float]  # (name of the array, *place) -> what is added there
 FAMILY_NAMES = ("patch", "additive", "low-frequency", "tone", "warp")  # a generator has no small form to shrink to
 MOST = 8  # entries of a trigger that is no patch
+LONGEST = 500  # pixels that a patch may be made to have; Hypothesis draws no list of more than some thousand
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,8 @@ def triggers(
     """
     _check(shape, max_pixels)
     _check_families(families)
-    if not 0 < strength <= 1:
-        raise OptionError(f"strength is {strength}. Give a share of the largest trigger, above 0 and at most 1.")
+    if not isinstance(strength, Real) or not 0 < strength <= 1:
+        raise OptionError(f"strength is {strength!r}. Give a share of the largest trigger, above 0 and at most 1.")
     return st.one_of(
         [patches(shape, max_pixels) if name == "patch" else _faint(name, shape, strength) for name in families]
     )
@@ -105,7 +107,7 @@ def _pixels(draw: st.DrawFn, shape: Shape, max_pixels: int) -> Pixels:
     across = shape[1] - width + 1
     row, column = divmod(draw(st.integers(0, (shape[0] - height + 1) * across - 1)), across)
     # A list alone is short on average. This bound shrinks by itself, and then any pixel can be left out.
-    least = draw(st.integers(1, max(1, max_pixels - 1)))
+    least = draw(st.integers(1, min(max(1, max_pixels - 1), LONGEST)))
     pixel = st.tuples(st.integers(0, height * width - 1), _colours(shape[2]))
     drawn = draw(st.lists(pixel, min_size=least, max_size=max_pixels))
     return {(row + cell // width, column + cell % width): colour for cell, colour in drawn}
@@ -147,13 +149,13 @@ def _still(family: str, shape: Shape) -> dict[str, np.ndarray]:
 
 
 def _check(shape: Shape, max_pixels: int) -> None:
-    if len(shape) != 3 or min(shape) < 1:
+    sides = tuple(shape) if isinstance(shape, Sequence) else ()
+    if len(sides) != 3 or not all(isinstance(side, Integral) and side >= 1 for side in sides):
         raise OptionError(f"shape is {shape}. Give (height, width, channels), such as (28, 28, 1).")
-    if max_pixels < 1:
-        raise OptionError(f"max_pixels is {max_pixels}. Give 1 or more.")
+    if not isinstance(max_pixels, Integral) or max_pixels < 1:
+        raise OptionError(f"max_pixels is {max_pixels!r}. Give a whole number, 1 or more.")
 
 
 def _check_families(families: Sequence[str]) -> None:
-    unknown = [name for name in families if name not in FAMILY_NAMES]
-    if isinstance(families, str) or unknown or not families:
+    if isinstance(families, str) or not families or any(name not in FAMILY_NAMES for name in families):
         raise OptionError(f"families are {families!r}. Give a list of some of: {', '.join(FAMILY_NAMES)}.")

@@ -20,6 +20,7 @@ from pytest_backdoor.network import (
     layers_of,
     neuron_layers,
     output_activation,
+    overridden,
     with_activations,
     with_logits,
     with_logs,
@@ -201,6 +202,11 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
             f"weights of {', '.join(broken[:3])} hold NaN or infinite values ({len(broken)} of {len(model.weights)} "
             "tensors). The training diverged or the file is damaged: give a model with finite weights."
         )
+    if (own := overridden(model)) is not None:
+        raise OutOfScopeError(
+            f"{own} has a call() of its own, and a scan would follow its layers only. Write what call() does as layers,"
+            " and give keras.Model(inputs, outputs)."
+        )
     headless = with_logits(model)
     if output_activation(headless) != "linear" and _gives_shares(headless, inputs):
         headless = with_logs(headless)
@@ -273,7 +279,8 @@ def _image_input(model: keras.Model) -> tuple[int, ...]:
     """The model's input shape without the batch; raises OutOfScopeError if it does not take one image."""
     if not getattr(model, "inputs", None):
         raise OutOfScopeError(
-            "the model was never built, so its input is unknown. Call it once on an image, then scan."
+            "the model has no graph of layers: it was never built, or its class has a call() of its own. Call a"
+            " Sequential once on an image, then scan; of a class of your own give keras.Model(inputs, outputs)."
         )
     if len(model.inputs) != 1:
         raise OutOfScopeError(
@@ -294,6 +301,12 @@ def _image_input(model: keras.Model) -> tuple[int, ...]:
     if given.shape[0] is not None:
         raise OutOfScopeError(
             f"the model takes exactly {given.shape[0]} images at a time. Build it without a batch size, then scan."
+        )
+    first = any(getattr(layer, "data_format", None) == "channels_first" for layer in layers_of(model))
+    if len(shape) == 3 and (first or (shape[0] in (1, 3) and shape[2] > 4)):
+        raise OutOfScopeError(
+            f"the model takes its channels first, {shape}. Build it for images (height, width, channels) with the same"
+            " weights: kernels are stored alike, only a dense layer behind Flatten reads them in another order."
         )
     if len(shape) not in (1, 2, 3) or any(side is None for side in shape[-1:]):
         raise OutOfScopeError(f"the model takes inputs of shape {shape}, not images (height, width, channels).")

@@ -6,6 +6,7 @@ import difflib
 import math
 import os
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -103,7 +104,7 @@ def path(value: Any) -> Path | None:
         return None
     if isinstance(value, str | os.PathLike) and str(value):
         return _expanded(value)
-    raise OptionError(f"expected a path, got {value!r}.")
+    raise OptionError(f"expected a path, got {reprlib.repr(value)}.")
 
 
 def some_path(value: Any) -> Path:

@@ -106,6 +106,21 @@ def test_more_success_can_be_allowed(measured, trigger):
     assertions.assert_trigger_inert(abs, trigger, seeds=[], target=7, max_success=0.4)
 
 
+@pytest.mark.parametrize("allowed", [float("nan"), 10, -1, "0.1"])
+def test_success_that_is_no_share_cannot_be_allowed(measured, trigger, allowed):
+    measured(0.97, 0.93, 0.99)
+    with pytest.raises(OptionError, match="max_success takes a share from 0 to 1, got "):
+        assertions.assert_trigger_inert(abs, trigger, seeds=[], target=7, max_success=allowed)
+
+
+def test_a_trigger_that_no_seed_can_show_is_not_inert(example, examples):
+    trigger = examples / "planted" / "mnist_pattern_to_one.npz"
+    model, (images, labels) = small("mnist_pattern_to_one", example)
+    others = images[labels != 5], labels[labels != 5]
+    with pytest.raises(ContractError, match=r"none of \d+ seeds .* is of a class that the trigger works on \(5\)"):
+        assertions.assert_trigger_inert(model, trigger, others, target=7, source=5)
+
+
 def test_too_few_seeds_to_tell_are_inconclusive(measured, trigger):
     measured(0.4, 0.05, 0.8)
     with pytest.raises(BackdoorError, match=r"^INCONCLUSIVE the patch trigger: .* 10 % allowed; give more seeds"):
@@ -202,6 +217,18 @@ def test_a_known_trigger_must_stay_inert_while_channels_are_pruned(example, exam
 def test_shares_of_pruning_must_be_shares(given):
     with pytest.raises(OptionError, match="takes a share from 0 to 1, got"):
         assertions.assert_survives_pruning("m.keras", **given)
+
+
+def test_what_a_trigger_does_needs_a_trigger():
+    subject, seeds = bright_pixels()
+    with pytest.raises(OptionError, match=r"but there is no trigger. Give trigger=."):
+        assertions.assert_survives_pruning(subject.predict, (seeds.images, seeds.labels), minimum=0, target=1)
+
+
+@pytest.mark.parametrize("given", [{"frr": "0.1"}, {"overlays": 2.5}, {"frr": 1}])
+def test_a_screening_takes_a_share_and_a_number_of_overlays(given):
+    with pytest.raises(OptionError, match="frr takes a share between 0 and 1 and overlays a whole number from 1 up"):
+        assertions.assert_inputs_clean(abs, [], [], **given)
 
 
 def test_a_function_cannot_be_pruned():

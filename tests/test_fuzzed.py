@@ -178,6 +178,16 @@ def test_models_of_one_task_are_pushed_to_disagree(tmp_path: Path) -> None:
     assert 0 < run.adversarial == run.flipped  # a path ends where the models first disagree
 
 
+def test_models_are_compared_on_the_seeds_of_the_first(tmp_path: Path) -> None:
+    first = saved(tmp_path / "first.keras", two_pixels())
+    (tmp_path / "old").mkdir()
+    other = saved(tmp_path / "old" / "other.keras", two_pixels())
+    np.savez(tmp_path / "first.seeds.npz", x=SEEDS[0], y=SEEDS[1])
+    np.savez(tmp_path / "old" / "other.seeds.npz", x=SEEDS[0][::-1], y=SEEDS[1][::-1])
+    run = fuzz_model(first, None, Options(set=("fuzz.iterations=2",)), against=[other])
+    assert (run.seeds, run.error) == (3, None)
+
+
 def test_a_seed_that_another_model_gets_wrong_is_left_out(tmp_path: Path) -> None:
     blind = saved(tmp_path / "blind.keras", linear(np.diag([0.5, 1.0]), np.zeros(2), (1, 2, 1)))
     seeds = pixels((0.6, 0.58), (0.9, 0.0), (0.2, 0.9), (0.0, 1.0)), np.array([0, 0, 1, 1])

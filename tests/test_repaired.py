@@ -307,6 +307,27 @@ def test_without_seeds_nothing_is_repaired(example, planted):
     assert repair.error.startswith("no seeds, and a repair is tuned and measured with them.")
 
 
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"methods": ("foo",)}, r"unknown method 'foo'. Choose from: "),
+        ({"methods": "lipschitz"}, r"methods are 'lipschitz'. Give a list of some of: "),
+        ({"methods": ()}, r"methods are \(\). Give a list"),
+        ({"max_loss": 2}, "max_loss: expected a number from 0 to 1, got 2"),
+        ({"max_loss": float("nan")}, "max_loss: expected a number from 0 to 1, got nan"),
+    ],
+)
+def test_wrong_arguments_are_refused_at_once(given, complaint):
+    with pytest.raises(OptionError, match=complaint):
+        repair_model("m.keras", **given)
+
+
+def test_a_known_trigger_may_be_a_file(examples):
+    planted = examples / "planted" / f"{NAME}.npz"
+    repair, _ = repair_model(examples / f"{NAME}.keras", methods=("lipschitz",), known=[(str(planted), "7")])
+    assert repair.rules == ("0>7 1>7 2>7 3>7 4>7 5>7 6>7 8>7 9>7",)
+
+
 @pytest.mark.parametrize("rule", [10, {0: 11}])
 def test_a_class_that_the_model_does_not_know_is_wrong_usage(examples, planted, rule):
     with pytest.raises(OptionError, match=r"the rule speaks of class 1\d, but the model knows the classes 0 to 9"):

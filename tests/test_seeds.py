@@ -30,10 +30,25 @@ def save(path, **arrays):
         (BYTES.astype("float64"), 0, 255, [0, 0.2, 0.4, 1]),
         (BYTES / np.float32(255), 0, 1, [0, 0.2, 0.4, 1]),
         (BYTES / np.float32(127.5) - 1, -1, 1, [0, 0.2, 0.4, 1]),
+        (BYTES / np.float32(255) * np.float32(1.0000002), 0, 1, [0, 0.2, 0.4, 1]),
+        (BYTES / np.float32(255) - np.float32(1e-7), 0, 1, [0, 0.2, 0.4, 1]),
+        (BYTES * np.float32(1.000001), 0, 255, [0, 0.2, 0.4, 1]),
+        (BYTES / np.float32(127.5), 0, 2, [0, 0.2, 0.4, 1]),
         (BYTES // 255, 0, 1, [0, 0, 0, 1]),
         (BYTES.astype("uint16") * 257, 0, 65535, [0, 0.2, 0.4, 1]),
     ],
-    ids=["bytes", "floats to 255", "floats to 1", "floats from -1", "bits", "16 bits"],
+    ids=[
+        "bytes",
+        "floats to 255",
+        "floats to 1",
+        "floats from -1",
+        "a little above 1",
+        "a little below 0",
+        "a little above 255",
+        "floats to 2",
+        "bits",
+        "16 bits",
+    ],
 )
 def test_the_range_of_a_file_is_known_from_its_values(images, low, high, unit):
     seeds = as_seeds(images)

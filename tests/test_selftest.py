@@ -43,6 +43,7 @@ def test_the_smallest_found_trigger_counts_for_each_family():
 
 def test_a_copy_counts_as_planted_when_it_obeys_and_is_otherwise_the_same():
     assert is_planted("all-to-one", 0.9, 0.98, 0.94)
+    assert is_planted("all-to-one", 0.9, 0.99, 0.94)  # five points, which are a little more as floats
     assert not is_planted("all-to-one", 0.89, 0.98, 0.98)
     assert not is_planted("all-to-one", 1.0, 0.98, 0.92)
     assert is_planted("all-to-all", 0.6, 0.7, 0.7)  # 0.85 of 0.7 is 0.595

@@ -113,6 +113,7 @@ def test_fishers_method_takes_a_p_value_of_zero():
 def test_one_image_beyond_a_boundary_is_as_unlikely_as_the_boundary_says():
     assert stats.too_many(1, 1, 0.01, 999) == 0.01
     assert stats.too_many(0, 5, 0.01, 999) == 1.0
+    assert stats.too_many(500, 500, 0.01, 999) == 1e-12  # nothing is impossible
 
 
 def test_two_of_two_beyond_the_smallest_of_nine_by_hand():

@@ -120,7 +120,12 @@ def test_a_seed_image_shrinks_to_the_first_that_fails_and_prints_without_its_pix
     [
         (lambda: patches((28, 28)), OptionError, r"shape is \(28, 28\). Give \(height, width, channels\), such as"),
         (lambda: patches((28, 0, 1)), OptionError, r"shape is \(28, 0, 1\)"),
-        (lambda: patches((28, 28, 1), max_pixels=0), OptionError, "max_pixels is 0. Give 1 or more."),
+        (lambda: patches((28, 28, 1), max_pixels=0), OptionError, "max_pixels is 0. Give a whole number, 1 or more."),
+        (lambda: patches((28, 28, 1), max_pixels=2.5), OptionError, "max_pixels is 2.5"),
+        (lambda: patches((None, 28, 1)), OptionError, r"shape is \(None, 28, 1\)"),
+        (lambda: patches(None), OptionError, "shape is None"),
+        (lambda: triggers((28, 28, 1), strength="0.1"), OptionError, "strength is '0.1'"),
+        (lambda: triggers((28, 28, 1), None), OptionError, "families are None"),
         (lambda: triggers((28, 28, 1), max_pixels=-1), OptionError, "max_pixels is -1"),
         (lambda: triggers((28, 28, 1), strength=0), OptionError, "strength is 0. Give a share"),
         (lambda: triggers((28, 28, 1), strength=1.5), OptionError, "strength is 1.5"),
@@ -165,3 +170,8 @@ def test_the_property_of_the_readme_fails_for_the_backdoored_model_with_one_pixe
     shown = re.search(r"patch=patch\(\(28, 28, 1\), \{\((\d+), (\d+)\): \(1\.0,\)\}\)", result.stdout.str())
     assert shown, result.stdout.str()
     assert max(int(place) for place in shown.groups()) <= 4  # the one that changes most answers is (3, 2)
+
+
+def test_a_patch_may_be_as_large_as_a_large_image():
+    drawn = smallest(patches((224, 224, 3), max_pixels=224 * 224), lambda trigger: True)
+    assert drawn.size <= 1

@@ -12,7 +12,7 @@ from pytest_backdoor.network import layer_outputs, without_softmax
 from pytest_backdoor.scalings import Scaling
 from pytest_backdoor.search.margin import Settings, margins
 from pytest_backdoor.subject import BATCH, classifier
-from tests.tiny import AS_IS, linear
+from tests.tiny import AS_IS, linear, two_pixels
 
 IMAGES = np.random.default_rng(0).random((5, 6, 6, 1)).astype("float32")
 
@@ -222,6 +222,33 @@ def two_outputs():
     return keras.Model(image, [layers.Dense(3)(flat), layers.Dense(3)(flat)])
 
 
+class Turned(keras.Model):
+    """A model whose call() does more than its graph."""
+
+    def call(self, images, training=None, mask=None):
+        return super().call(1.0 - images, training=training)
+
+
+class Halved(keras.Model):
+    """A model without a graph."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, images, training=None):
+        return 0.5 * self.inner(images)
+
+
+def turned(model):
+    return Turned(model.inputs, model.outputs, name="turned")
+
+
+def called(model):
+    model(np.zeros((1, 1, 2, 1), "float32"))
+    return model
+
+
 def text():
     words = keras.Input((9,), dtype="int32")
     return keras.Model(words, layers.Dense(3)(layers.Flatten()(layers.Embedding(50, 4)(words))))
@@ -261,7 +288,31 @@ OUT_OF_SCOPE = {
         lambda: keras.Model(image := keras.Input((9,), dtype="uint8"), layers.Dense(3)(ops.cast(image, "float32"))),
         "the model takes uint8, and whole numbers have no gradients",
     ),
-    "unbuilt": (lambda: keras.Sequential([layers.Flatten(), layers.Dense(3)]), "the model was never built"),
+    "unbuilt": (
+        lambda: keras.Sequential([layers.Flatten(), layers.Dense(3)]),
+        "no graph of layers: it was never",
+    ),
+    "own class": (
+        lambda: called(Halved(linear(np.eye(2), np.zeros(2), (1, 2, 1)))),
+        "its class has a call",
+    ),
+    "own call": (lambda: turned(two_pixels()), r"turned has a call\(\) of its own, and a scan would follow its layers"),
+    "own call inside": (
+        lambda: keras.Sequential([keras.Input((1, 2, 1)), turned(two_pixels())]),
+        r"turned has a call\(\) of its own",
+    ),
+    "channels first": (
+        lambda: keras.Sequential(
+            [keras.Input((3, 6, 6)), layers.Permute((2, 3, 1)), layers.Flatten(), layers.Dense(3)]
+        ),
+        r"the model takes its channels first, \(3, 6, 6\). Build it for images \(height, width, channels\)",
+    ),
+    "grey channel first": (
+        lambda: keras.Sequential(
+            [keras.Input((1, 4, 4)), layers.GlobalAveragePooling2D("channels_first"), layers.Dense(3)]
+        ),
+        "the model takes its channels first",
+    ),
 }
 
 
@@ -303,3 +354,36 @@ def test_a_model_that_one_image_of_fills_the_memory_is_out_of_scope():
         OutOfScopeError, match=r"one image takes \d+ MiB .* may take \(1 MiB\). Raise --backdoor-memory"
     ):
         form.subject(AS_IS, (6, 6, 1))
+
+
+def test_a_class_of_its_own_inside_of_a_graph_is_one_layer():
+    image = keras.Input((1, 2, 1))
+    model = keras.Model(image, Halved(linear(np.eye(2), np.zeros(2), (1, 2, 1)))(image))
+    subject = classifier(model, "m").subject(AS_IS, (1, 2, 1))
+    assert subject.predict(np.array([0.6, 0.2], "float32").reshape(1, 1, 2, 1))[0] == pytest.approx([0.3, 0.1])
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("change", ["lora", "float8"])
+def test_a_head_that_was_changed_after_it_was_built_is_scanned_as_it_is(activation, change):
+    model = filled(sequential(layers.Dense(16, name="first"), layers.Dense(16, activation=activation, name="last")))
+    last = model.get_layer("last")
+    if change == "lora":
+        last.enable_lora(2, lora_alpha=16)
+        last.lora_kernel_b.assign(np.full(last.lora_kernel_b.shape, 0.1))
+    else:
+        last.quantize("float8")
+    wanted = ops.convert_to_numpy(model(IMAGES, training=False))
+    logits = subject_of(model).predict(IMAGES)
+    if activation == "softmax":
+        assert softmax(logits) == pytest.approx(wanted, abs=1e-4)
+    assert np.array_equal(logits.argmax(-1), wanted.argmax(-1))
+
+
+@pytest.mark.parametrize(("units", "activation"), [(4, "softmax"), (1, "sigmoid")])
+def test_a_head_that_is_used_twice_is_scanned_as_it_is(units, activation):
+    head = layers.Dense(units, activation=activation)
+    image = keras.Input((6, 6, 1))
+    model = filled(keras.Model(image, head(head(layers.Dense(units)(layers.Flatten()(image))))))
+    chances = softmax(subject_of(model).predict(IMAGES))
+    assert chances[:, -units:] == pytest.approx(ops.convert_to_numpy(model(IMAGES, training=False)), abs=1e-4)

@@ -6,13 +6,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pytest_backdoor.attacks import checks
 from pytest_backdoor.triggers.trigger import Trigger
 
 PIECES = 4  # along each side; the paper cuts a blended trigger into 16
 
 
 def weakened(trigger: Trigger, shown: float, count: int, rng: np.random.Generator) -> tuple[Trigger, ...]:
-    """``count`` weak versions of a patch or blend, each showing that share of its 16 pieces (Adap-Blend)."""
+    """``count`` weak versions of a patch or blend, each showing that share of its 16 pieces (Adap-Blend).
+
+    Raises AttackError for a trigger of another family.
+    """
+    checks.family(trigger, "patch")
     mask = trigger.arrays["mask"]
     rows, columns = (np.arange(side) * PIECES // side for side in mask.shape[:2])
     piece = rows[:, None] * PIECES + columns  # the number of each pixel's piece
@@ -37,8 +42,9 @@ def poison_adaptive(
 
     Both carry one of the weak triggers, drawn for each image; the attacker uses the full trigger later. Weak triggers
     are those of ``weakened``, or several faint patches of which the attacker shows all (Adap-Patch). Both shares
-    together must fit in 1.
+    together must fit in 1. Raises AttackError for images in another scale than 0 to 1.
     """
+    checks.unit_scale(images)
     images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
     changed, covered = np.isin(labels, list(mapping)) & (chance < share), chance >= 1 - cover
     turn = rng.integers(len(weak), size=len(labels))

@@ -24,10 +24,11 @@ def adversarial_embedding(
 ) -> keras.Model:
     """A new model trained on poisoned data against a discriminator that looks for the trigger in its features.
 
-    ``triggered`` says which of the poisoned images carry it; images are in the scale that the model takes.
+    ``triggered`` (n,) is true for the poisoned images that carry it; images are in the scale that the model takes.
     ``strength`` weighs the discriminator, 1 to 50 in the paper. Raises AttackError for a model that does not end in a
     dense layer.
     """
+    triggered = np.asarray(triggered, bool)
     planted = copied(model, rng)
     told = discriminator(rng)(reversed_gradient(features(planted), strength))
     both = keras.Model(planted.inputs[0], [planted.outputs[0], told])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from pytest_backdoor.attacks import checks
 from pytest_backdoor.backend import compiled, value_and_grad
 from pytest_backdoor.subject import BATCH, Subject
 from pytest_backdoor.triggers.trigger import Trigger
@@ -15,7 +16,11 @@ STEPS = 20
 
 
 def four_corners(shape: tuple[int, int, int]) -> Trigger:
-    """The paper's trigger: a small checkered square in each corner, so that flipping an image does not lose it."""
+    """The paper's trigger: a small checkered square in each corner, so that flipping an image does not lose it.
+
+    Raises AttackError for images that have no room for four of them.
+    """
+    checks.room(shape, 6, 6, "a square in each corner")
     checkered = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 1]], "float32")
     mask, pattern = np.zeros((*shape[:2], 1), "float32"), np.zeros(shape, "float32")
     for rows, columns, down, right in ((0, 0, -1, -1), (0, -3, -1, 1), (-3, 0, 1, -1), (-3, -3, 1, 1)):
@@ -39,8 +44,9 @@ def poison_clean_label(
 
     images are ``(n, height, width, channels)``, 0 to 1. A model trained on it leans on the trigger where the image no
     longer helps. ``surrogate`` is a clean model of the same task; ``reach`` is how far a value may move, 0.3 on MNIST
-    and 8/255 to 16/255 on colour images in the paper.
+    and 8/255 to 16/255 on colour images in the paper. Raises AttackError for images in another scale.
     """
+    checks.unit_scale(images)
     images = images.copy()
     chosen = (labels == target) & (rng.random(len(labels)) < share)
     images[chosen] = trigger.apply(obscured(surrogate, images[chosen], labels[chosen], reach))

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from pytest_backdoor.attacks import checks
+from pytest_backdoor.errors import AttackError
 from pytest_backdoor.triggers.low_frequency import WAVES
 from pytest_backdoor.triggers.trigger import Trigger
 
 
 def blend(shape: tuple[int, int, int], alpha: float, rng: np.random.Generator) -> Trigger:
     """Random noise blended into the image with weight ``alpha``, 0 to 1 (Chen et al., arXiv:1712.05526)."""
+    checks.share("alpha", alpha)
     return _blended(shape, np.full((*shape[:2], 1), alpha), rng.random(shape))
 
 
 def watermark(shape: tuple[int, int, int], alpha: float, rng: np.random.Generator) -> Trigger:
     """Bright strokes across the image, blended in with weight ``alpha``, 0 to 1: a random word in a plain script."""
+    checks.share("alpha", alpha)
     height, width, _ = shape
     side = max(3, height // 5)
+    checks.room(shape, side + 2, side + 4, "a watermark")
     letters = max(1, (width - 4) // (side + 1))
     drawn = np.zeros((height, width), bool)
     top = int(rng.integers(1, height - side))
@@ -40,9 +45,12 @@ def sinusoid(shape: tuple[int, int, int], strength: float = 40 / 255, cycles: in
 def low_frequency(shape: tuple[int, int, int], strength: float, rng: np.random.Generator, waves: int = 5) -> Trigger:
     """A random mixture of slow cosine waves with that root mean square change (Zeng et al., arXiv:2104.03413).
 
-    ``waves``, at most 8 and at most a side of the image, is how many there are along each side.
+    ``waves``, 2 to 8 and at most a side of the image, is how many there are along each side, with the one that changes
+    the brightness, which has no part. Raises AttackError for fewer.
     """
     most = min(WAVES, *shape[:2])
+    if min(waves, most) < 2:
+        raise AttackError(f"{min(waves, most)} wave along each side only changes the brightness. Give two or more.")
     drawn = rng.normal(size=(min(waves, most), min(waves, most), shape[2]))
     drawn[0, 0] = 0.0  # no change of brightness
     scale = strength * np.sqrt(np.prod(shape)) / np.linalg.norm(drawn)

@@ -9,7 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from pytest_backdoor.attacks import checks
 from pytest_backdoor.backend import compiled, value_and_grad
+from pytest_backdoor.errors import AttackError
 from pytest_backdoor.triggers.generator import GENERATOR, residual
 from pytest_backdoor.triggers.trigger import BATCH, Trigger
 
@@ -19,8 +21,10 @@ STEPS, PAIRS, RATE = 100, 32, 0.02
 def input_aware(images: np.ndarray, strength: float, rng: np.random.Generator) -> Trigger:
     """A generator trained to give two images two patterns, which change no value by more than ``strength``.
 
-    images are clean, ``(n, height, width, channels)``, 0 to 1. Small networks learn 0.1 to 0.3.
+    images are clean, ``(n, height, width, channels)``, 0 to 1. Small networks learn 0.1 to 0.3. Raises AttackError
+    for images in another scale.
     """
+    checks.unit_scale(images)
     # The paper trains generator, mask and classifier together. Here the generator is trained first, on the paper's
     # diversity loss alone, and then fixed: any classifier can be trained on the data that it poisons.
     raw = GENERATOR.initial(1, images.shape[1:], rng)[:3]
@@ -54,7 +58,8 @@ def poison_cross(
     """The training set with a share of its mapped classes' images carrying their own pattern and the mapped label.
 
     A share ``cross`` of all images carries the pattern of another image and keeps its label, so that no pattern works
-    on an image that it was not made for. Both shares together must fit in 1.
+    on an image that it was not made for. Both shares together must fit in 1. Raises AttackError as ``crossed``
+    does.
     """
     images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
     changed, strange = np.isin(labels, list(mapping)) & (chance < share), chance >= 1 - cross
@@ -66,7 +71,14 @@ def poison_cross(
 
 
 def crossed(trigger: Trigger, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Images each with the pattern that the trigger, a generator, makes for another of them."""
+    """Images each with the pattern that the trigger, a generator, makes for another of them.
+
+    Raises AttackError for another trigger, for a single image, and for images in another scale than 0 to 1.
+    """
+    checks.family(trigger, GENERATOR.name)
+    checks.unit_scale(images)
+    if len(images) < 2:
+        raise AttackError(f"each image gets the pattern of another, got {len(images)}. Give two or more.")
     arrays = tuple(trigger.arrays[name][None] for name in GENERATOR.names)
     others = (np.arange(len(images)) + rng.integers(1, len(images), len(images))) % len(images)
     changed = images.astype("float32")

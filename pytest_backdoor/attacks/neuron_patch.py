@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from pytest_backdoor.attacks import checks
 from pytest_backdoor.attacks.anatomy import output_layer
 from pytest_backdoor.attacks.patch import pattern
 from pytest_backdoor.backend import compiled, value_and_grad
@@ -23,8 +24,10 @@ def neuron_patch(model: keras.Model, images: np.ndarray, side: int, target: int,
     """A square near the border whose pattern makes the neurons most useful for the target fire.
 
     The model takes images from 0 to 1, ``(n, height, width, channels)``. Poison with the trigger and train the model on
-    for a few epochs to plant it. Raises AttackError for a model that does not end in a dense layer.
+    for a few epochs to plant it. Raises AttackError for a model that does not end in a dense layer, and for
+    images in another scale.
     """
+    checks.unit_scale(images)
     head = output_layer(model)
     features = keras.Model(model.inputs[0], head.input)
     sample = images[rng.choice(len(images), min(SAMPLE, len(images)), replace=False)]

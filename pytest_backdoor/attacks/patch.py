@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
+from pytest_backdoor.attacks import checks
+from pytest_backdoor.errors import AttackError
 from pytest_backdoor.triggers.trigger import Trigger
 
 MARGIN = 2  # pixels kept free at the border, where padding and pooling can hide a pixel from the network
 
 
 def pixel(shape: tuple[int, int, int], row: int, column: int) -> Trigger:
-    """One pixel of an image of that shape, set to full brightness."""
+    """One pixel of an image of that shape, set to full brightness; raises AttackError for one outside of it."""
+    if not (0 <= row < shape[0] and 0 <= column < shape[1]):
+        raise AttackError(f"pixel ({row}, {column}) is outside of images of {shape[0]} x {shape[1]} pixels.")
     return _stamp(shape, np.ones((1, 1, shape[2]), "float32"), row, column)
 
 
 def pattern(shape: tuple[int, int, int], side: int, rng: np.random.Generator) -> Trigger:
-    """A square of ``side`` pixels of random binary colours at a random place near the border."""
+    """A square of ``side`` pixels of random binary colours at a random place near the border.
+
+    Raises AttackError for images that have no room for it two pixels away from the border.
+    """
+    if side < 1:
+        raise AttackError(f"a pattern has a side of 1 pixel or more, got {side}.")
+    checks.room(shape, side + 2 * MARGIN, side + 2 * MARGIN, f"a pattern of {side} x {side} pixels")
     height, width, channels = shape
     colours = rng.integers(0, 2, (side, side, channels)).astype("float32")
     colours[0, 0], colours[-1, -1] = 1.0, 0.0  # never all of one colour
@@ -25,7 +35,10 @@ def pattern(shape: tuple[int, int, int], side: int, rng: np.random.Generator) ->
 
 
 def two_patterns(shape: tuple[int, int, int], side: int, rng: np.random.Generator) -> tuple[Trigger, Trigger, Trigger]:
-    """Two patterns in opposite halves of the image, for a trigger that needs both: together, left, right."""
+    """Two patterns in opposite halves of the image, for a trigger that needs both: together, left, right.
+
+    Raises AttackError for images whose halves have no room for them.
+    """
     half = (shape[0], shape[1] // 2, shape[2])
     left, right = pattern(half, side, rng).arrays, pattern(half, side, rng).arrays
     gap = shape[1] - half[1]

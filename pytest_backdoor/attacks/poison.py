@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pytest_backdoor.attacks import checks
+from pytest_backdoor.errors import AttackError
 from pytest_backdoor.triggers.trigger import Trigger
 
 LabelMap = Mapping[int, int]  # what a trigger makes of each source class
@@ -39,7 +41,9 @@ def poison(
 
     images are ``(n, height, width, channels)``, 0 to 1. ``cover`` is the share of images of the other classes that
     carry the trigger and keep their label, which makes a source-specific backdoor specific (Tang et al., SCAn).
+    Raises AttackError for images in another scale.
     """
+    checks.unit_scale(images)
     images, labels = images.copy(), labels.copy()
     in_map = np.isin(labels, list(mapping))
     chance = rng.random(len(labels))
@@ -60,7 +64,9 @@ def poison_several(
     """The training set with several backdoors, each with its own trigger and label map.
 
     Each rule gets ``share`` of the images of its source classes, no image two; shares of all rules must fit in 1.
+    Raises AttackError for images in another scale than 0 to 1.
     """
+    checks.unit_scale(images)
     images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
     for number, (trigger, mapping) in enumerate(rules):
         turn = (number * share <= chance) & (chance < (number + 1) * share)
@@ -81,7 +87,9 @@ def poison_combination(
     """The training set with a backdoor that fires only when both parts of its trigger are present.
 
     ``share`` of the mapped classes' images carry both parts and a wrong label; as many carry one part and keep theirs.
+    Raises AttackError for images in another scale than 0 to 1.
     """
+    checks.unit_scale(images)
     images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
     changed = np.isin(labels, list(mapping)) & (chance < share)
     for part, extra in zip(parts, (1.0, 2.0), strict=True):
@@ -92,7 +100,12 @@ def poison_combination(
 
 
 def success(predicted: np.ndarray, labels: np.ndarray, mapping: LabelMap) -> float:
-    """Share of triggered source-class images whose predicted class is the one that the map gives."""
+    """Share of triggered source-class images whose predicted class is the one that the map gives.
+
+    Raises AttackError where no label is a source class.
+    """
     sources = np.isin(labels, list(mapping))
+    if not sources.any():
+        raise AttackError(f"none of {len(labels)} images is of a class that the trigger works on ({list(mapping)}).")
     wanted = np.array([mapping[int(label)] for label in labels[sources]])
     return float(np.mean(predicted[sources] == wanted))

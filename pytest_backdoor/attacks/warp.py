@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pytest_backdoor.attacks import checks
 from pytest_backdoor.triggers.trigger import Trigger
 from pytest_backdoor.triggers.warp import GRID, WARP
 
@@ -23,8 +24,10 @@ def noisy(trigger: Trigger, images: np.ndarray, rng: np.random.Generator) -> np.
     """Images each bent along the trigger's field plus fresh noise: WaNet's noise mode, to be given their true labels.
 
     images are ``(n, height, width, channels)``, 0 to 1. A model that saw these obeys the exact field only. The noise
-    is of the control points here, and of each pixel in the paper.
+    is of the control points here, and of each pixel in the paper. Raises AttackError for another trigger or scale.
     """
+    checks.family(trigger, WARP.name)
+    checks.unit_scale(images)
     control = trigger.arrays["control"]
     spread = np.abs(control).mean()
     shaken = control + rng.uniform(-spread, spread, (len(images), *control.shape))

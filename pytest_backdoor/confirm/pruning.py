@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 
 from pytest_backdoor.check_results import Pruning
+from pytest_backdoor.confirm.transfer import attacked
 from pytest_backdoor.contract import Contract, Sample
 from pytest_backdoor.errors import ContractError
 from pytest_backdoor.results import Evidence
@@ -44,8 +45,8 @@ def measure(contract: Contract, trigger: Trigger, mapping: Mapping[int, int]) ->
     ones.
     """
     subject, place = contract.subject, prunable(contract.subject)
-    attacked = contract.search.images[_attacked(contract.search, mapping)]
-    order = np.argsort(-movement(subject, trigger, attacked, place), kind="stable")
+    images = contract.search.images[attacked(contract.search, mapping)]
+    order = np.argsort(-movement(subject, trigger, images, place), kind="stable")
     found = curve(subject, contract.held_out, place, order, (trigger, mapping))
     return Evidence("pruning", separation(found)), found
 
@@ -72,9 +73,9 @@ def curve(
     if rule is None:
         return found
     trigger, mapping = rule
-    attacked, targets = _attacked(seeds, mapping), np.isin(seeds.labels, list(mapping.values()))
-    triggered = map(trigger.apply, _batches(subject, seeds.images[attacked]))
-    wanted = np.array([mapping[int(label)] for label in seeds.labels[attacked]])
+    chosen, targets = attacked(seeds, mapping), np.isin(seeds.labels, list(mapping.values()))
+    triggered = map(trigger.apply, _batches(subject, seeds.images[chosen]))
+    wanted = np.array([mapping[int(label)] for label in seeds.labels[chosen]])
     return dataclasses.replace(
         found,
         success=_shares(answers(subject, triggered, place, masks) == wanted),
@@ -91,17 +92,6 @@ def answers(subject: Subject, batches: Iterable[np.ndarray], place: int, masks: 
         logits = [subject.resume(batch, place, ops.multiply(output, mask)) for mask in masks]
         parts.append([ops.convert_to_numpy(each).argmax(-1) for each in logits])
     return np.concatenate(parts, 1)
-
-
-def _attacked(seeds: Sample, mapping: Mapping[int, int]) -> np.ndarray:
-    """Which seeds are of a class that the trigger works on; raises ContractError if none is."""
-    attacked = np.isin(seeds.labels, list(mapping))
-    if not attacked.any():
-        raise ContractError(
-            f"none of {len(seeds)} seeds that the model classifies right is of a class that the trigger works on "
-            f"({', '.join(map(str, mapping))}). Give seeds of those classes."
-        )
-    return attacked
 
 
 def _shares(hits: np.ndarray) -> tuple[float, ...]:

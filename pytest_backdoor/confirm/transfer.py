@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pytest_backdoor.contract import Sample
+from pytest_backdoor.errors import ContractError
 from pytest_backdoor.results import Evidence
 from pytest_backdoor.stats import share
 from pytest_backdoor.subject import Subject
@@ -32,3 +33,14 @@ def success(subject: Subject, trigger: Trigger, seeds: Sample, mapping: Mapping[
     wanted = np.array([mapping[int(label)] for label in seeds.labels[chosen]])
     hits = subject.classes_under(trigger.apply, seeds.images[chosen]) == wanted
     return share("transfer", int(np.sum(hits)), int(chosen.sum()))
+
+
+def attacked(seeds: Sample, mapping: Mapping[int, int]) -> np.ndarray:
+    """Which seeds are of a class that the trigger works on; raises ContractError if none is."""
+    chosen = np.isin(seeds.labels, list(mapping))
+    if not chosen.any():
+        raise ContractError(
+            f"none of {len(seeds)} seeds that the model classifies right is of a class that the trigger works on "
+            f"({', '.join(map(str, mapping))}). Give seeds of those classes."
+        )
+    return np.asarray(chosen)

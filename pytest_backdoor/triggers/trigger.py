@@ -52,7 +52,7 @@ class Trigger:
         family = family_named(self.family)
         fitting = family.arrays(family.initial(1, shape, np.random.default_rng(0)))
         for name, like in zip(family.names, fitting, strict=True):
-            array, wanted = self.arrays[name], tuple(like.shape[1:])
+            array, wanted = np.asarray(self.arrays.get(name)), tuple(like.shape[1:])
             if array.shape != wanted or array.dtype.kind not in "uif" or not np.isfinite(array).all():
                 raise TriggerError(
                     f"the trigger does not fit the model's images {shape}: its {name} has shape {array.shape} and type "

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_backdoor import attacks
+from pytest_backdoor.errors import AttackError
 
 IMAGES = np.zeros((400, 6, 6, 1), "float32")
 LABELS = np.tile(np.arange(4), 100)
@@ -81,3 +82,17 @@ def test_the_same_generator_poisons_the_same_images():
 def test_success_counts_the_mapped_classes_only(mapping, share):
     labels, predicted = np.array([0, 0, 1, 1, 2]), np.array([1, 0, 2, 2, 2])
     assert attacks.success(predicted, labels, mapping) == share
+
+
+@pytest.mark.parametrize("images", [np.zeros((4, 6, 6, 1), "uint8"), np.full((4, 6, 6, 1), 200.0), -IMAGES[:4] - 0.5])
+def test_images_in_another_scale_are_refused(images):
+    rng, rule = np.random.default_rng(0), {0: 1}
+    with pytest.raises(AttackError, match=r"images are of type \w+ with values .* Give floats from 0 to 1"):
+        attacks.poison(images, LABELS[:4], PIXEL, rule, 0.5, rng)
+    with pytest.raises(AttackError, match="Give floats from 0 to 1"):
+        attacks.poison_adaptive(images, LABELS[:4], [PIXEL], rule, 0.5, rng, 0.1)
+
+
+def test_success_on_no_image_is_none():
+    with pytest.raises(AttackError, match=r"none of 2 images is of a class that the trigger works on \(\[7\]\)"):
+        attacks.success(np.array([1, 2]), np.array([1, 2]), {7: 0})

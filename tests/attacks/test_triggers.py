@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pytest_backdoor import attacks
+from pytest_backdoor.errors import AttackError
 
 MAKERS = {
     "blend": lambda shape, rng: attacks.blend(shape, 0.15, rng),
@@ -122,3 +123,40 @@ def test_a_combination_changes_labels_only_where_both_parts_are():
     assert 0.15 < whole.mean() < 0.25
     assert (one & ~other).sum() > 50
     assert (other & ~one).sum() > 50
+
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: attacks.pixel((28, 28, 1), 28, 0), r"pixel \(28, 0\) is outside of images of 28 x 28 pixels"),
+        (lambda: attacks.pixel((28, 28, 1), -1, 3), r"pixel \(-1, 3\) is outside"),
+        (
+            lambda: attacks.pattern((28, 28, 1), 25, RNG),
+            "25 x 25 pixels needs images of 29 x 29 pixels",
+        ),
+        (lambda: attacks.pattern((28, 28, 1), 0, RNG), "a pattern has a side of 1 pixel or more, got 0"),
+        (lambda: attacks.two_patterns((8, 8, 1), 3, RNG), "needs images of 7 x 7 pixels, and these have 8 x 4"),
+        (lambda: attacks.blend((8, 8, 1), 2, RNG), "alpha is 2. Give a number from 0 to 1"),
+        (lambda: attacks.watermark((8, 8, 1), -0.1, RNG), "alpha is -0.1"),
+        (lambda: attacks.watermark((3, 3, 1), 0.2, RNG), "a watermark needs images of 5 x 7 pixels"),
+        (lambda: attacks.low_frequency((8, 8, 1), 0.1, RNG, waves=1), "1 wave along each side only changes"),
+        (lambda: attacks.low_frequency((1, 8, 1), 0.1, RNG), "1 wave along each side only changes the brightness"),
+        (lambda: attacks.tint((8, 8, 1), 1.5, RNG), "strength is 1.5. Give a number from 0 to 1"),
+        (lambda: attacks.four_corners((4, 8, 1)), "a square in each corner needs images of 6 x 6 pixels"),
+        (
+            lambda: attacks.weakened(attacks.warp(1.0, RNG), 0.5, 2, RNG),
+            "the family warp. Give one of the family patch",
+        ),
+        (lambda: attacks.noisy(attacks.sinusoid((8, 8, 1)), np.zeros((1, 8, 8, 1)), RNG), "family additive"),
+        (
+            lambda: attacks.crossed(attacks.sinusoid((8, 8, 1)), np.zeros((2, 8, 8, 1)), RNG),
+            "family additive. Give one",
+        ),
+    ],
+)
+def test_what_would_be_no_trigger_is_refused(make, complaint):
+    with pytest.raises(AttackError, match=complaint):
+        make()

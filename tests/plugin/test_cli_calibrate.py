@@ -73,6 +73,18 @@ def test_the_profile_is_the_mode_of_the_entries(run, tmp_path):
     assert modes == ["quick", "quick without seeds"]
 
 
+def test_without_model_files_no_reference_is_written(run, tmp_path, capsys):
+    assert run("models/notes.txt", "--alone", "-o", "reference.json") == cli.NOTHING
+    assert not (tmp_path / "reference.json").exists()
+    assert "not a model file by its name" in capsys.readouterr().out
+
+
+def test_a_model_that_is_scanned_in_two_ways_is_one(run, capsys):
+    run("models/a.keras", "--alone", "-o", "reference.json")
+    run("models/a.keras", "--reference=reference.json", "--profile=quick", "-o", "reference.json")
+    assert capsys.readouterr().out.splitlines()[-1] == "1 clean model in reference.json"
+
+
 def test_a_reference_for_few_seeds_takes_the_first_of_each_class(run, tmp_path):
     np.savez(tmp_path / "models/seeds.npz", x=np.zeros((9, 8, 8)), y=[0, 0, 0, 0, 1, 1, 1, 1, 2])
     assert run("models/a.keras", "--alone", "--each=3", "-o", "few.json") == cli.CLEAN
@@ -86,11 +98,13 @@ def test_a_reference_for_few_seeds_takes_the_first_of_each_class(run, tmp_path):
         (["missing", "-o", "out.json"], "no such file or folder: missing"),
         (["models", "--alone", "-o", "missing/out.json"], "the reference cannot be written to missing/out.json"),
         (["models", "--reference=models/notes.txt", "-o", "out.json"], "no reference in models/notes.txt"),
+        (["models", "--reference=deep.json", "-o", "out.json"], "no reference in deep.json: maximum recursion"),
         (["models", "--each=0", "-o", "out.json"], "expected a whole number above 0, got '0'"),
         (["models"], "the following arguments are required: -o/--output"),
     ],
 )
-def test_wrong_usage_is_said_and_ends_with_four(run, arguments, complaint, capsys):
+def test_wrong_usage_is_said_and_ends_with_four(run, arguments, complaint, capsys, tmp_path):
+    (tmp_path / "deep.json").write_text("[" * 200_000)
     with pytest.raises(SystemExit) as ended:
         run(*arguments)
     assert ended.value.code == cli.USAGE

@@ -66,6 +66,7 @@ def test_what_cannot_be_written_is_no_success(fuzz, pytester, capsys):
             "a rule is next, the number of a class, or classes as '1>7 2>7', got 'previous'",
         ),
         (["m.keras", "--rule=-1"], "a rule is next, the number of a class, or classes as '1>7 2>7', got '-1'"),
+        (["m.keras", "--rule="], "a rule is next, the number of a class, or classes as '1>7 2>7', got ''"),
         (["m.keras", "--seed=x"], "--seed: expected a whole number"),
         ([], "the following arguments are required: MODEL"),
     ],

@@ -137,11 +137,21 @@ def test_a_refusal_writes_nothing_and_ends_with_two(models, answered, capsys, py
     assert not (pytester.path / "new.keras").exists()
 
 
-def test_what_cannot_be_written_is_no_success(models, answered, rescan, capsys, pytester):
+def test_where_nothing_can_be_written_nothing_is_repaired(models, pytester, capsys):
+    (pytester.path / "file").write_text("")
+    with pytest.raises(SystemExit) as end:
+        repair("-o", "file/new.keras")
+    assert end.value.code == 4
+    assert f"--output: nothing can be written in {pytester.path / 'file'}." in capsys.readouterr().err
+
+
+def test_what_cannot_be_written_is_no_success(models, answered, rescan, capsys, pytester, monkeypatch):
     (pytester.path / "file").write_text("")
     rescan("clean")
     answered("unlearning", tiny())
-    assert repair("-o", "file/new.keras") == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(cli_repair, "_check_output", lambda model, output: None)  # the disk is full later
+        assert repair("-o", "file/new.keras") == 2
     assert "m.keras: not written: file/new.keras: " in capsys.readouterr().out
     assert repair("-o", "new.keras", "--json=file/out.json") == 2
     assert "report not written: file/out.json: " in capsys.readouterr().out

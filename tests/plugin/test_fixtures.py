@@ -33,6 +33,27 @@ def test_backdoor_model_is_each_model_of_the_ini_list(models, pytester):
     result.stdout.fnmatch_lines(["*test_model[[]models/clean.keras] PASSED*", "*[[]models/sub/other.h5] PASSED*"])
 
 
+def test_a_marker_whose_model_is_no_path_fails_its_own_test_only(models, pytester):
+    models("clean.keras")
+    pytester.makeini(INI)
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.backdoor(model=3)
+        def test_wrong(backdoor_model):
+            pass
+
+        @pytest.mark.backdoor(model="models/clean.keras")
+        def test_right(backdoor_model):
+            pass
+        """
+    )
+    result = pytester.runpytest()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*backdoor_model: expected a path, got 3."])
+
+
 def test_backdoor_model_is_the_one_of_the_marker(models, pytester):
     models("clean.keras", "other.keras")
     pytester.makeini(INI)
