@@ -38,7 +38,8 @@ def assert_no_backdoor(model: Any, seeds: Any = None, *, suspects: Any = None, *
     """The result of scanning the model, a path or a Keras model or a callable, when it is clean.
 
     Suspects are suspicious images, a path or an array in the scale of the seeds, whose regions are tried too. Raises
-    BackdoorFound for a backdoor, BackdoorError when there is no verdict.
+    BackdoorFound for a backdoor, BackdoorError when there is no verdict; with inconclusive="skip" the test is skipped,
+    with "warn" it goes on with a result that is not clean.
     """
     __tracebackhide__ = True
     named = {"suspects": suspects} if isinstance(suspects, str | Path) else {}

@@ -45,8 +45,8 @@ def sinusoid(shape: tuple[int, int, int], strength: float = 40 / 255, cycles: in
 def low_frequency(shape: tuple[int, int, int], strength: float, rng: np.random.Generator, waves: int = 5) -> Trigger:
     """A random mixture of slow cosine waves with that root mean square change (Zeng et al., arXiv:2104.03413).
 
-    ``waves``, 2 to 8 and at most a side of the image, is how many there are along each side, with the one that changes
-    the brightness, which has no part. Raises AttackError for fewer.
+    ``waves``, from 2, is how many there are along each side, at most 8 and at most a side of the image, with the one
+    that changes the brightness, which has no part. Raises AttackError for fewer.
     """
     most = min(WAVES, *shape[:2])
     if min(waves, most) < 2:
