@@ -86,7 +86,8 @@ def entry_of(result: ScanResult, name: str, mode: str) -> Entry | str:
     height, width, channels = result.image_shape
     kind = channels, max(height, width), result.classes, result.batch_norm
     seeds = 0 if result.seeds is None else result.seeds.count
-    return Entry(name, result.sha256, mode, *kind, seeds, {calibration.CONSENSUS: 0.0, **result.statistics})
+    statistics = {calibration.CONSENSUS: 0.0, **result.statistics}
+    return Entry(name, result.sha256, mode, *kind, seeds, statistics, result.mixing)
 
 
 def _write(entries: Sequence[Entry], output: Path) -> None:

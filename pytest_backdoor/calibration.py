@@ -46,6 +46,7 @@ class Entry:
     batch_norm: bool
     seeds: int  # images that were given; 0 without seeds
     evidence: Mapping[str, float]
+    mixing: str = ""  # attention or recurrence, where the network has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,23 +121,31 @@ def combined(p_values: np.ndarray) -> float:
 
 
 def stratum(
-    reference: Sequence[Entry], mode: str, channels: int, side: int, classes: int, batch_norm: bool, seeds: int
+    reference: Sequence[Entry],
+    mode: str,
+    channels: int,
+    side: int,
+    classes: int,
+    batch_norm: bool,
+    seeds: int,
+    mixing: str = "",
 ) -> Stratum | str:
     """The clean models to compare a model with, or why there are none.
 
-    They are of the same kind of image, with batch norm or without, and of few classes or many as the model is, and were
-    scanned with hardly more seeds of each class: the fewer, the more natural triggers fit all of them.
+    They are of the same kind of image, with batch norm or without, with attention, recurrence or neither, and of few
+    classes or many as the model is, and were scanned with hardly more seeds of each class: the fewer, the more natural
+    triggers fit all of them.
     """
     many = classes > FEW_CLASSES
     kind = (
         f"{'colour' if channels > 1 else 'grey'} images, {'with' if batch_norm else 'without'} batch norm, "
-        f"{'more than' if many else 'at most'} {FEW_CLASSES} classes"
+        f"{mixing and f'with {mixing}, '}{'more than' if many else 'at most'} {FEW_CLASSES} classes"
     )
-    wanted = (mode, channels > 1, batch_norm, many)
+    wanted = (mode, channels > 1, batch_norm, mixing, many)
     same = [
         entry
         for entry in reference
-        if (entry.mode, entry.channels > 1, entry.batch_norm, entry.classes > FEW_CLASSES) == wanted
+        if (entry.mode, entry.channels > 1, entry.batch_norm, entry.mixing, entry.classes > FEW_CLASSES) == wanted
     ]
     if len(same) < ENOUGH:
         return (
@@ -191,8 +200,8 @@ def _entry(stored: Mapping[str, Any]) -> Entry:
     numbers = (entry.channels, entry.side, entry.classes, entry.seeds)
     if not all(type(number) is int for number in numbers) or min(numbers[:3]) < 1 or type(entry.batch_norm) is not bool:
         raise ValueError(f"model {entry.name!r} has channels, side, classes, seeds or batch_norm that are none")
-    if not all(type(text) is str for text in (entry.name, entry.sha256, entry.mode)):
-        raise ValueError(f"model {entry.name!r} has a name, sha256 or mode that is no text")
+    if not all(type(text) is str for text in (entry.name, entry.sha256, entry.mode, entry.mixing)):
+        raise ValueError(f"model {entry.name!r} has a name, sha256, mode or mixing that is no text")
     evidence = dict(entry.evidence)
     if not all(isinstance(value, int | float) and np.isfinite(value) for value in evidence.values()):
         raise ValueError(f"model {entry.name!r} has evidence that is no number")

@@ -20,6 +20,7 @@ from pytest_backdoor.collect import ModelFile, is_model_file, is_weights_file, w
 from pytest_backdoor.errors import CalibrationError, OptionError
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
+from pytest_backdoor.report.words import visible
 from pytest_backdoor.results import Planted
 from pytest_backdoor.sealed import sealed
 
@@ -103,6 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # TensorFlow's hints, such as how often it traced a function, mean nothing to whoever scans.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a name that a terminal cannot show ends no run
     try:
         options = option.layered(Options(), option.parsed(given), lambda name: option.flag(name, "--"))
         return int(given.run(given, options))
@@ -145,6 +149,7 @@ def scan(found: Found, options: Options, more: Sequence[str] = ()) -> int:
 
 def selftest(path: Path, options: Options, names: Sequence[str] = (), output: Path | None = None) -> int:
     """Plants backdoors in copies of the model, says which are found, and returns the exit code of the self-test."""
+    values.output(output, path, options.seeds)
     with sealed():
         from pytest_backdoor import report
         from pytest_backdoor import selftest as room
@@ -167,22 +172,25 @@ def calibrate(
     """Adds clean models to a reference, says what became of each, and returns the exit code."""
     found = find(paths)
     if not found.files:
-        print("nothing to calibrate with", *found.notes, *found.problems, sep="\n")
+        print("nothing to calibrate with", *map(visible, (*found.notes, *found.problems)), sep="\n")
         return NOTHING
     with sealed():
         from pytest_backdoor import calibrate as room
         from pytest_backdoor import calibration
-        from pytest_backdoor.report import words
 
         begin = () if alone else calibration.read(options.reference)
         missed = 0
         for file, step in room.calibrate(list(found.files), begin, output, options, each, unusual):
             missed += isinstance(step, str)
             said = f"left out: {step}" if isinstance(step, str) else "kept"
-            print(words.visible(f"{file}: {said}"), flush=True)
+            print(visible(f"{file}: {said}"), flush=True)
         kept = calibration.read(output)
     models = len({entry.sha256 for entry in kept})  # some are scanned in several ways
-    print(f"{models} clean model{'s' * (models != 1)} in {output}", *found.notes, *found.problems, sep="\n")
+    print(
+        f"{models} clean model{'s' * (models != 1)} in {output}",
+        *map(visible, (*found.notes, *found.problems)),
+        sep="\n",
+    )
     return NO_VERDICT if missed or found.problems else CLEAN
 
 

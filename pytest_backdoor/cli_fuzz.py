@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_backdoor import options as option
-from pytest_backdoor import rules, tool
+from pytest_backdoor import rules, tool, values
 from pytest_backdoor.options import Options
 from pytest_backdoor.rules import Rule
 from pytest_backdoor.sealed import sealed
@@ -62,6 +62,7 @@ def fuzz(
     against: Sequence[Path] = (),
 ) -> int:
     """Fuzzes the model, says what came of it, and returns the exit code."""
+    values.output(output, path, *against, options.seeds)
     with sealed():
         from pytest_backdoor import fuzzed as room
         from pytest_backdoor import report

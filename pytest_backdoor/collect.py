@@ -19,6 +19,7 @@ PATTERNS = ("*.keras", "*.h5", "*.hdf5")
 ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # what a virtual environment has
 WEIGHTS_ONLY = "*.weights.h5"
 ITEM = "backdoor"
+CACHE = "__pycache__"
 
 
 def is_model_file(path: Path) -> bool:
@@ -37,28 +38,56 @@ def weights_note(path: str | Path) -> str:
     return f"not scanned: {path}, weights without a model. Save the model as .keras to have it scanned"
 
 
+def files_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """All that is no folder in a folder and its sub-folders, behind links too, as pytest goes, but never in circles."""
+    above = (*above, folder.resolve())
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:  # pytest says so
+        return
+    for path in entries:
+        if not path.is_dir():
+            yield path
+        elif path.resolve() not in above:
+            yield from files_in(path, above)
+
+
 def model_files(folder: Path) -> list[Path]:
     """The model files in a folder and its sub-folders, sorted."""
-    return sorted(path for path in folder.rglob("*") if is_model_file(path) and path.is_file())
+    return sorted(path for path in files_in(folder) if is_model_file(path) and path.is_file())
 
 
 def weights_files(folder: Path) -> list[Path]:
     """The files of weights in a folder and its sub-folders, sorted, but for those of virtual environments."""
-    files = (path for path in folder.rglob("*") if is_weights_file(path) and path.is_file())
+    files = (path for path in files_in(folder) if is_weights_file(path) and path.is_file())
     return sorted(file for file in files if not _is_foreign(file, folder))
 
 
-def passed_over(folder: Path, patterns: Sequence[str]) -> list[Path]:
-    """The model files under a folder that pytest leaves out: the name of one of theirs is among ``norecursedirs``.
+def passed_over(folder: Path, patterns: Sequence[str]) -> dict[Path, str]:
+    """The model files under a folder that pytest leaves out, and why.
 
-    Those of virtual environments are somebody else's.
+    A folder of theirs is among ``norecursedirs``, or they are links to nothing, pipes and the like. Those of virtual
+    environments are somebody else's.
     """
+    models = sorted(path for path in files_in(folder) if is_model_file(path) and not _is_foreign(path, folder))
+    reasons = ((path, _left_out(path, folder, patterns)) for path in models)
+    return {path: reason for path, reason in reasons if reason}
 
-    def is_left_out(file: Path) -> bool:
-        named = any(fnmatch(parent.name, pattern) for parent in _between(file, folder) for pattern in patterns)
-        return named and not _is_foreign(file, folder)
 
-    return list(filter(is_left_out, model_files(folder)))
+def _left_out(path: Path, folder: Path, patterns: Sequence[str]) -> str:
+    parents = _between(path, folder)
+    if any(parent.name == CACHE for parent in parents):
+        return f"in {CACHE}, which pytest always leaves out. Move it"
+    if any(_matches(parent, pattern) for parent in parents for pattern in patterns):
+        return "in a folder that pytest leaves out. With -o norecursedirs= it is scanned too"
+    return "" if path.is_file() else "not a regular file"
+
+
+def _matches(folder: Path, pattern: str) -> bool:
+    """Whether pytest takes the folder for one of the pattern: by its name, or by its path if the pattern is a path."""
+    if os.sep not in pattern:
+        return fnmatch(folder.name, pattern)
+    return fnmatch(str(folder), pattern if os.path.isabs(pattern) else f"*{os.sep}{pattern}")
 
 
 def _is_foreign(file: Path, folder: Path) -> bool:

@@ -9,13 +9,19 @@ from typing import Any
 import numpy as np
 from scipy.special import log_softmax
 
-from pytest_backdoor.errors import ContractError
+from pytest_backdoor.errors import ContractError, OutOfScopeError
 from pytest_backdoor.results import SeedsUsed
 from pytest_backdoor.scalings import usual
 from pytest_backdoor.seeds import Seeds, in_scale_of
-from pytest_backdoor.subject import Classifier, Subject
+from pytest_backdoor.subject import Classifier, Subject, computed
 
 ABOUT = 0.1  # accuracy that one scaling may lack to the best one and still be the right one
+ALONE = 8  # seeds that are also asked one by one
+ROUGH = 0.05  # of the largest logit, that answers may differ by for want of precision
+EACH_ALONE = (
+    ", so that what it says of one depends on which others are asked with it. Give a model that answers each image by "
+    "itself."
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,12 +63,16 @@ def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.G
     images = seeds.images
     if seeds.labels is not None:
         check_labels(model, seeds.labels)
-    subjects = [model.subject(scaling, images.shape[1:]) for scaling in usual(seeds.low, seeds.high)]
-    logits = [subject.predict(images) for subject in subjects]
+    with computed():
+        if (name := model.mixed(model.layered(images.shape[1:]))) is not None:
+            raise OutOfScopeError(f"layer {name} brings the images of a batch together{EACH_ALONE}")
+        subjects = [model.subject(scaling, images.shape[1:]) for scaling in usual(seeds.low, seeds.high)]
+        logits = [subject.predict(images) for subject in subjects]
     best = _best(logits, seeds.labels)
     subject = replace(subjects[best], num_classes=logits[best].shape[1])  # a function says it by its answers only
     predicted = logits[best].argmax(-1)
     _check_answers(logits[best], predicted, seeds)
+    _check_alone(subject, images[:ALONE], logits[best][:ALONE])
     accuracy = None if seeds.labels is None else float(np.mean(predicted == seeds.labels))
     if accuracy is not None and accuracy < min_accuracy:
         tried = ", ".join(
@@ -80,6 +90,13 @@ def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.G
     search, held_out = (Sample(images[right[half]], known[right[half]]) for half in (first, second))
     used = SeedsUsed(len(images), subject.scaling.name, accuracy, len(search), len(held_out))
     return Contract(subject, search, held_out, used)
+
+
+def _check_alone(subject: Subject, images: np.ndarray, together: np.ndarray) -> None:
+    """Raises OutOfScopeError where images are answered otherwise one by one than ``together`` with others."""
+    alone = np.concatenate([subject.predict(image[None]) for image in images])
+    if np.abs(alone - together).max() > ROUGH * (1 + np.abs(together).max()):
+        raise OutOfScopeError(f"the model answers images otherwise alone than with others{EACH_ALONE}")
 
 
 def check_labels(model: Classifier, labels: np.ndarray) -> None:

@@ -46,6 +46,7 @@ SPREAD = {
 }
 MAP_SPREAD = 0.6
 WEIGHT = 12
+DOUBTFUL = ("tone",)  # searches whose triggers plain rules do not tell from those of clean models
 # Strong by plain rules: at most so much of the median class, or of the next pair; a label map of at least that match.
 RATIO = {
     "patch": 0.5,

@@ -18,6 +18,14 @@ PASSIVE = ("Dropout", "GaussianNoise", "Identity", "Flatten", "Reshape", "Activi
 SCALING = ("Rescaling", "Normalization")  # layers before the first neuron
 # Layers that take each channel by itself, so that a channel is still the same one behind them.
 CHANNELWISE = ("BatchNormalization", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Add", "SpatialDropout2D")
+ATTENTION = (
+    keras.layers.MultiHeadAttention,
+    keras.layers.GroupQueryAttention,
+    keras.layers.Attention,
+    keras.layers.AdditiveAttention,
+)
+RECURRENCE = (keras.layers.RNN, keras.layers.Bidirectional)
+CROWD = 1009  # images, a number that no layer has of anything else
 LEAST = 1e-30  # of a probability
 Part = Literal["channels", "units"]
 
@@ -40,25 +48,38 @@ class Layer:
 
 def output_activation(model: keras.Model) -> str:
     """Name of the activation at the output, looking into nested models."""
-    last, _ = _head(model)
-    if _has_graph(last):
-        return output_activation(last)
-    activation = getattr(last, "activation", last)  # a function, a layer or an operation
+    head = _head(model)
+    if head.opens:
+        return output_activation(head.layer)
+    activation = getattr(head.layer, "activation", head.layer)  # a function, a layer or an operation
     return getattr(activation, "__name__", type(activation).__name__).lower()
 
 
-def _head(model: keras.Model) -> tuple[Any, Any]:
-    """The layer or operation that makes the output, and the tensor that it makes it from.
+class Head(NamedTuple):
+    """The layer or operation that makes the output of a model."""
 
-    What passes its input on unchanged when the model is used, such as dropout, is looked through.
-    """
+    layer: Any
+    before: Any  # the tensor that it makes it from
+    alone: bool  # whether it is given nothing else, such as a mask
+
+    @property
+    def opens(self) -> bool:
+        """Whether it is a model of layers with one input and one output."""
+        return _has_graph(self.layer) and self.alone and len(self.layer.inputs) == len(self.layer.outputs) == 1
+
+
+def _head(model: keras.Model) -> Head:
+    """What makes the output; what passes its input on unchanged when the model is used is looked through."""
     made = model.outputs[0]
     while True:
         history = made._keras_history
-        last, before = history.operation, history.operation._inbound_nodes[history.node_index].input_tensors[0]
-        if type(last).__name__ not in PASSIVE or before.shape != made.shape or _is_input(before):
-            return last, before
-        made = before
+        node = history.operation._inbound_nodes[history.node_index]
+        given = keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
+        head = Head(history.operation, node.input_tensors[0], sum(each is not None for each in given) == 1)
+        passive = type(head.layer).__name__ in PASSIVE and head.alone and head.before.shape == made.shape
+        if not passive or _is_input(head.before):
+            return head
+        made = head.before
 
 
 def _is_input(tensor: Any) -> bool:
@@ -92,6 +113,14 @@ def overridden(model: Any) -> str | None:
 def has_batch_norm(model: Any) -> bool:
     """Whether any layer normalises by the statistics of a batch."""
     return any(isinstance(layer, keras.layers.BatchNormalization) for layer in layers_of(model))
+
+
+def mixing(model: Any) -> str:
+    """What the network has beside convolutions and dense layers: attention, recurrence, or nothing that is known."""
+    found = list(layers_of(model))
+    if any(isinstance(layer, ATTENTION) for layer in found):
+        return "attention"
+    return "recurrence" if any(isinstance(layer, RECURRENCE) for layer in found) else ""
 
 
 def rebuilt(model: keras.Model, weights: Sequence[np.ndarray]) -> keras.Model:
@@ -134,7 +163,29 @@ def with_logs(model: keras.Model) -> keras.Model:
 def layer_outputs(model: keras.Model, shape: tuple[int, ...]) -> int:
     """How many values all layers together make of one input of that shape."""
     made = [tensor for use in _symbolic(model, shape) for tensor in keras.tree.flatten(use.made)]
+    if any(side is None for tensor in made for side in tensor.shape):
+        raise OutOfScopeError("how much a layer of the model puts out depends on the image, which has no gradients.")
     return sum(int(np.prod(tensor.shape[1:])) for tensor in made)
+
+
+def mixed(model: keras.Model, shape: tuple[int, ...]) -> str | None:
+    """Name of a layer that brings the images of one batch together, of that shape each; None if none does."""
+    for use in _symbolic(model, shape, CROWD):
+        shapes = [tuple(tensor.shape) for tensor in keras.tree.flatten(use.made)]
+        if any(made[:1] != (CROWD,) or CROWD in made[1:] for made in shapes) or _along_batch(use):
+            return str(use.layer.name)
+    return None
+
+
+def _along_batch(use: Use) -> bool:
+    """Whether a layer or operation, such as sort, works along the axis of the images."""
+    axis = getattr(use.layer, "axis", ())
+    if axis is None:
+        return type(use.layer).__name__ in ("Flip", "Roll")  # of all axes; of others it shows in the shape
+    axes = axis if isinstance(axis, list | tuple) else (axis,)
+    tensors = [each for each in (*use.given, *keras.tree.flatten(use.made)) if isinstance(each, keras.KerasTensor)]
+    rank = max(len(tensor.shape) for tensor in tensors)  # of one_hot and the like that of what is made counts
+    return any(each in (0, -rank) for each in axes)
 
 
 def neuron_layers(model: keras.Model, shape: tuple[int, ...]) -> tuple[Layer, ...]:
@@ -219,8 +270,8 @@ class Use(NamedTuple):
     made: Any
 
 
-def _symbolic(model: keras.Model, shape: tuple[int, ...]) -> list[Use]:
-    """Every layer at any depth, as often as it is used."""
+def _symbolic(model: keras.Model, shape: tuple[int, ...], images: int = 1) -> list[Use]:
+    """Every layer at any depth, as often as it is used, for so many images."""
     seen: list[Use] = []
 
     def call(layer: Any, *given: Any, **named: Any) -> Any:
@@ -228,7 +279,7 @@ def _symbolic(model: keras.Model, shape: tuple[int, ...]) -> list[Use]:
         seen.append(Use(layer, keras.tree.flatten((given, named)), made))
         return made
 
-    _walk(model, keras.KerasTensor((1, *shape)), call)
+    _walk(model, keras.KerasTensor((images, *shape)), call)
     return seen
 
 
@@ -246,11 +297,16 @@ def _walk(model: Any, inputs: Any, call: Callable[..., Any]) -> Any:
 
 def without_softmax(model: keras.Model) -> keras.Model:
     """The same model up to its logits: a softmax or sigmoid at the output is left out, weights are shared."""
-    if output_activation(model) not in ("softmax", "sigmoid"):
+    activation = output_activation(model)
+    if activation not in ("softmax", "sigmoid"):
         return keras.Model(model.inputs[0], model.outputs[0])
-    last, before = _head(model)
-    if _has_graph(last):
+    last, before, alone = head = _head(model)
+    if head.opens:
         return keras.Model(model.inputs[0], without_softmax(last)(before))
+    # A mask is part of the answer, and so is it that sigmoids of large logits are all the same 1.
+    saturates = activation == "sigmoid" and model.output_shape[-1] > 1
+    if saturates or not alone or getattr(last, "axis", -1) not in (-1, 1):
+        return with_logs(model)
     if not hasattr(last, "activation") or isinstance(last, keras.layers.Activation):
         return keras.Model(model.inputs[0], before)
     linear = type(last).from_config({**last.get_config(), "activation": "linear"})

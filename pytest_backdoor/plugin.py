@@ -89,10 +89,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     patterns = config.getini("norecursedirs")
     folders = [Path(argument).resolve() for argument in config.args if Path(argument).is_dir()]
     gathered.problems += [
-        f"not scanned: {shown(file, config.invocation_params.dir)}, in a folder that pytest leaves out. With"
-        " -o norecursedirs= it is scanned too"
+        f"not scanned: {shown(file, config.invocation_params.dir)}, {reason}"
         for folder in folders
-        for file in passed_over(folder, patterns)
+        for file, reason in passed_over(folder, patterns).items()
     ]
     weights = (file for folder in folders for file in weights_files(folder))
     gathered.notes += [weights_note(shown(file, config.invocation_params.dir)) for file in weights]
@@ -147,7 +146,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     from pytest_backdoor import summary
 
     gathered = session.config.stash.get(GATHERED, None)
-    if gathered is not None:
+    if gathered is not None and not session.config.getoption("collectonly"):
         gathered.problems += summary.write(gathered, session.config.stash[OPTIONS])
         if gathered.problems and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED  # a gate must not open on a report that is not there

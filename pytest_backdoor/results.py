@@ -196,6 +196,7 @@ class ScanResult:
     error: str | None = None  # why the verdict is error or inconclusive
     image_shape: tuple[int, ...] | None = None  # height, width, channels
     batch_norm: bool | None = None  # whether the network has one
+    mixing: str = ""  # what it has beside convolutions and dense layers: attention or recurrence
     classes: int | None = None
     synthetic_seeds: SeedsUsed | None = None  # drawn from the model itself for want of clean images
     fuzzing: FuzzRun | None = None  # on request; no part of the verdict
@@ -242,6 +243,7 @@ def to_dict(result: ScanResult) -> dict[str, Any]:
         "seconds": round(result.seconds, 2),
         "seeds": _seeds_to_dict(result.seeds),
         "batch_norm": result.batch_norm,
+        "mixing": result.mixing,
         "image_shape": None if result.image_shape is None else list(result.image_shape),
         "classes": result.classes,
         "synthetic_seeds": _seeds_to_dict(result.synthetic_seeds),
@@ -267,6 +269,7 @@ def from_dict(entry: Mapping[str, Any]) -> ScanResult:
         p_value=entry["p_value"],
         score=entry["score"],
         batch_norm=entry["batch_norm"],
+        mixing=entry.get("mixing", ""),
         image_shape=None if entry["image_shape"] is None else tuple(entry["image_shape"]),
         classes=entry["classes"],
         seeds=_seeds_from_dict(entry["seeds"]),
@@ -331,15 +334,7 @@ def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _seeds_to_dict(seeds: SeedsUsed | None) -> dict[str, Any] | None:
-    if seeds is None:
-        return None
-    return {
-        "count": seeds.count,
-        "scaling": seeds.scaling,
-        "accuracy": seeds.accuracy,
-        "search": seeds.search,
-        "held_out": seeds.held_out,
-    }
+    return None if seeds is None else dataclasses.asdict(seeds)
 
 
 def _seeds_from_dict(entry: Mapping[str, Any] | None) -> SeedsUsed | None:

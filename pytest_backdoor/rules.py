@@ -53,7 +53,7 @@ def goal(target: int | None, source: int | None, mapping: Mapping[int, int] | No
 def label_map(rule: Rule, classes: int) -> dict[int, int]:
     """Where the rule leads each class that it speaks of.
 
-    Raises OptionError for a class that the model does not know, or that would be led to itself, and for no class.
+    Raises OptionError for a class that the model does not know, and for a rule that leads no class to another.
     """
     rule = read(rule) if isinstance(rule, str) else rule
     if rule == "next":
@@ -65,8 +65,8 @@ def label_map(rule: Rule, classes: int) -> dict[int, int]:
         given = {source: target for source in range(classes) if source != target}
     if unknown := [label for pair in given.items() for label in pair if not 0 <= label < classes]:
         raise OptionError(f"the rule speaks of class {unknown[0]}, but the model knows the classes 0 to {classes - 1}.")
-    if not given or any(source == target for source, target in given.items()):
-        raise OptionError(f"a rule leads at least one class, and none to itself, got {text(given)!r}.")
+    if all(source == target for source, target in given.items()):
+        raise OptionError(f"a rule leads at least one class to another, got {text(given)!r}.")
     return given
 
 

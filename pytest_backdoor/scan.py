@@ -27,16 +27,15 @@ from pytest_backdoor.errors import (
     OutOfScopeError,
     TriggerError,
 )
-from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
-from pytest_backdoor.results import Evidence, ScanResult
+from pytest_backdoor.results import ScanResult
 from pytest_backdoor.search.coverage import Coverage, coverage
 from pytest_backdoor.seeds import as_seeds, seeds_or_beside
 from pytest_backdoor.stages import Bench, stages
 from pytest_backdoor.subject import Classifier, Subject, classifier
 from pytest_backdoor.suspected import accuse
-from pytest_backdoor.trail import Trail
+from pytest_backdoor.trail import Trail, doubtful
 from pytest_backdoor.triggers.trigger import Trigger
 
 BLIND = (
@@ -189,7 +188,11 @@ def _scan(
 def _described(result: ScanResult, subject: Subject) -> ScanResult:
     """The result with what kind of model it is of."""
     return dataclasses.replace(
-        result, image_shape=subject.image_shape, classes=subject.num_classes, batch_norm=subject.batch_norm
+        result,
+        image_shape=subject.image_shape,
+        classes=subject.num_classes,
+        batch_norm=subject.batch_norm,
+        mixing=subject.mixing,
     )
 
 
@@ -273,6 +276,7 @@ def _confirm(
     """
     while not trail.findings and (suspicion := trail.to_try(alpha)) is not None:
         outcome = confirm(suspicion, contract, settings.search, *rng.spawn(1))
+        outcome = trail.weighed(suspicion, outcome)
         trail.take(suspicion, outcome)
         p_value = trail.yardstick.p_value(judge.held(judge.speaking_for(suspicion, trail.suspicions)))
         if outcome.finding is not None and p_value <= alpha:
@@ -332,7 +336,7 @@ def _verdict(
         )
         return dataclasses.replace(result, error=reason)
     if (doubt := trail.in_doubt(alpha)) is not None:
-        return dataclasses.replace(result, error=_doubtful(*doubt))
+        return dataclasses.replace(result, error=doubtful(*doubt))
     if trail.late:
         return dataclasses.replace(result, error=trail.late)
     classes = contract.subject.num_classes
@@ -348,17 +352,6 @@ def _verdict(
     if blind := sorted(trail.yardstick.seeing - searches(result.statistics)):
         return dataclasses.replace(result, error=BLIND.format(", ".join(blind), "" if len(blind) == 1 else "es"))
     return dataclasses.replace(result, verdict="clean")
-
-
-def _doubtful(p_value: float, suspicion: Suspicion, transfer: Evidence) -> str:
-    """Why a model is neither clean nor backdoored whose held-out seeds are too few for what was found."""
-    low, _ = transfer.interval or (0.0, 1.0)
-    return (
-        f"too few seeds to be sure: the {suspicion.check} search found a trigger to class {suspicion.target} that is "
-        f"unusual for a clean model (p-value {p_value:.2g} if it holds) and works on {transfer.value:.0%} of the "
-        f"held-out seeds. Of so few that proves {low:.0%}, and {judge.SUCCESS_LOW['all-to-one']:.0%} are needed. "
-        "Give more seeds."
-    )
 
 
 def _contract(model: Any, seeds: Any, options: Options, name: str) -> Contract:

@@ -13,10 +13,10 @@ from pytest_backdoor.errors import ContractError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
 MOST_CLASSES = 1e9
-ROUNDED = 1e-3  # of the largest value, that a value may lie beyond black or white
-FAINT = 16  # fractions between 1 and this are no bytes: images twice as bright as white, or standardised ones
 SMALL = 64 << 20  # bytes that any .npz may unpack to
 EXPANSION = 100  # times its own size that a larger one may; images shrink to a twentieth at best
+ROUNDED = 1e-3  # of the largest value, that a value may lie beyond black or white
+FAINT = 16  # fractions between 1 and this are no bytes: images twice as bright as white, or standardised ones
 WANTED = "Give an .npz with x (n, height, width, channels) or (n, height, width) and optionally y (n,)"
 
 
@@ -103,7 +103,7 @@ def read_seeds(path: Path | str) -> Seeds:
     try:
         if not zipfile.is_zipfile(path):  # NumPy reads other files too, and says little of a damaged one
             raise ValueError("it is missing, damaged or not an .npz")
-        _refuse_bomb(path)
+        refuse_bomb(path)
         with np.load(path, allow_pickle=False) as stored:
             if "x" not in stored.files:
                 raise ContractError(f"seeds {path} hold {', '.join(stored.files) or 'nothing'} and no x. {WANTED}.")
@@ -114,11 +114,13 @@ def read_seeds(path: Path | str) -> Seeds:
         raise ContractError(f"seeds {path} cannot be read: {_said(problem)}. {WANTED}.") from problem
 
 
-def _refuse_bomb(path: Path) -> None:
+def refuse_bomb(path: Path | str) -> None:
+    """Raises ValueError for an .npz that unpacks to far more than images or a trigger would."""
+    stored = Path(path).stat().st_size
     with zipfile.ZipFile(path) as file:
-        unpacked, stored = sum(member.file_size for member in file.infolist()), path.stat().st_size
+        unpacked = sum(member.file_size for member in file.infolist())
     if unpacked > SMALL + EXPANSION * stored:
-        raise ContractError(f"seeds {path} unpack from {stored:,} to {unpacked:,} bytes, which no images do. {WANTED}.")
+        raise ValueError(f"it unpacks from {stored:,} to {unpacked:,} bytes, which no images do")
 
 
 def from_arrays(images: Any, labels: Any | None) -> Seeds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +12,15 @@ import numpy as np
 from keras import ops
 
 from pytest_backdoor.backend import compiled
-from pytest_backdoor.errors import ContractError, OutOfScopeError
+from pytest_backdoor.errors import BackdoorError, ContractError, OutOfScopeError
 from pytest_backdoor.network import (
     LEAST,
     Layer,
     has_batch_norm,
     layer_outputs,
     layers_of,
+    mixed,
+    mixing,
     neuron_layers,
     output_activation,
     overridden,
@@ -56,6 +59,7 @@ class Subject:
     memory: int = MEMORY  # bytes
     compiled: dict[str, Any] = field(default_factory=dict)  # what searches made of the network, to use again
     batch_norm: bool = False  # whether any layer has one
+    mixing: str = ""  # attention or recurrence, where the network has it
     layers: tuple[Layer, ...] = ()  # those with neurons, in the order of the computation; none of a black box
     watched: Callable[[Any], tuple[Any, tuple[Any, ...]]] | None = None  # as network, with the outputs of those layers
     # as network, when the layer at that place puts out something else: from images, place and output
@@ -142,7 +146,9 @@ class Classifier:
     memory: int
     white: float | None = None  # the model's own value of white, where its first layers say
     batch_norm: bool = False
+    mixing: str = ""
     layers: Callable[[tuple[int, ...]], tuple[Layer, ...]] = lambda shape: ()  # from the shape of an image
+    mixed: Callable[[tuple[int, ...]], str | None] = lambda shape: None  # a layer that brings images together
     watched: Callable[[Any], tuple[Any, tuple[Any, ...]]] | None = None
     resumed: Callable[[Any, int, Any], Any] | None = None
 
@@ -160,7 +166,7 @@ class Classifier:
             assert self.resumed is not None  # of a black box nobody asks
             return self.resumed(self.shaped(images), place, output)
 
-        shape = self.input_shape if len(self.input_shape) in (1, 2) else image_shape
+        shape = self.layered(image_shape)
         found = Subject(
             self.name,
             image_shape,
@@ -171,6 +177,7 @@ class Classifier:
             self.outputs(shape),
             self.memory,
             batch_norm=self.batch_norm,
+            mixing=self.mixing,
             layers=self.layers(shape),
             watched=watched,
             resumed=resumed,
@@ -181,6 +188,10 @@ class Classifier:
                 f" the memory that a scan may take ({self.memory / 2**20:,.0f} MiB). Raise --backdoor-memory."
             )
         return found
+
+    def layered(self, image_shape: Shape) -> tuple[int, ...]:
+        """The shape of an image as the model's first layer takes it."""
+        return self.input_shape if len(self.input_shape) in (1, 2) else image_shape
 
     def shaped(self, images: Any) -> Any:
         """Images ``(n, height, width, channels)`` with the axes that the model takes."""
@@ -207,9 +218,10 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
             f"{own} has a call() of its own, and a scan would follow its layers only. Write what call() does as layers,"
             " and give keras.Model(inputs, outputs)."
         )
-    headless = with_logits(model)
-    if output_activation(headless) != "linear" and _gives_shares(headless, inputs):
-        headless = with_logs(headless)
+    with computed():
+        headless = with_logits(model)
+        if output_activation(headless) != "linear" and _gives_shares(headless, inputs):
+            headless = with_logs(headless)
 
     def logits(images: Any) -> Any:
         return _float32(headless(images, training=False))
@@ -219,6 +231,9 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
 
     def layers(shape: tuple[int, ...]) -> tuple[Layer, ...]:
         return neuron_layers(headless, shape)
+
+    def together(shape: tuple[int, ...]) -> str | None:
+        return mixed(headless, shape)
 
     def watched(images: Any) -> tuple[Any, tuple[Any, ...]]:
         given, outputs = with_activations(headless, images)
@@ -238,10 +253,24 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
         memory,
         white,
         has_batch_norm(model),
+        mixing(model),
         layers,
+        together,
         watched,
         resumed,
     )
+
+
+@contextmanager
+def computed() -> Iterator[None]:
+    """Raises ContractError for whatever the model's own computation raises."""
+    try:
+        yield
+    except BackdoorError:
+        raise
+    except Exception as problem:  # of any backend, and of any operation
+        said = str(problem).strip().partition("\n")[0]
+        raise ContractError(f"the model cannot be computed: {type(problem).__name__}: {said}") from problem
 
 
 def _float32(values: Any) -> Any:

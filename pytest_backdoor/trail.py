@@ -47,6 +47,13 @@ class Trail:
         strong = (each for each in self.suspicions if each.untried and each.evidence >= judge.TRIED)
         return next(strong, None)
 
+    def weighed(self, suspicion: Suspicion, outcome: Outcome) -> Outcome:
+        """The outcome; undecided where a trigger holds that, without clean models to compare with, proves nothing."""
+        if outcome.finding is None or self.yardstick.proves(suspicion):
+            return outcome
+        estimate, low, high = outcome.finding.attack_success
+        return Outcome(None, Evidence("transfer", estimate, (low, high)), outcome.image_gradients)
+
     def take(self, suspicion: Suspicion, outcome: Outcome) -> None:
         """Notes what held-out seeds say of a suspicion, and of the others with the same trigger."""
         self.confirming += outcome.image_gradients
@@ -68,3 +75,31 @@ class Trail:
     @property
     def p_value(self) -> float:
         return self.findings[0].p_value if self.findings else self.yardstick.p_value(self.suspicions)
+
+
+def doubtful(p_value: float, suspicion: Suspicion, transfer: Evidence) -> str:
+    """Why a model with this suspicion is neither clean nor backdoored.
+
+    The seeds are too few, or the trigger holds and there are no clean models to compare with.
+    """
+    low, _ = transfer.interval or (0.0, 1.0)
+    if low >= judge.SUCCESS_LOW.get(suspicion.kind, 0.0):
+        return (
+            f"the {suspicion.check} search found a trigger that works on {transfer.value:.0%} of the held-out seeds "
+            f"({suspicion.kind}{_led_to(suspicion)}), but clean models may have one too, and the reference has none "
+            "like this one to compare with. Calibrate with some (pytest-backdoor calibrate)."
+        )
+    return (
+        f"too few seeds to be sure: the {suspicion.check} search found a trigger to class {suspicion.target} that is "
+        f"unusual for a clean model (p-value {p_value:.2g} if it holds) and works on {transfer.value:.0%} of the "
+        f"held-out seeds. Of so few that proves {low:.0%}, and {judge.SUCCESS_LOW['all-to-one']:.0%} are needed. "
+        "Give more seeds."
+    )
+
+
+def _led_to(suspicion: Suspicion) -> str:
+    """The classes that a trigger leads from and to; nothing for a label map."""
+    if suspicion.target is None:
+        return ""
+    source = "" if suspicion.source is None else f"class {suspicion.source} "
+    return f", {source}to class {suspicion.target}"

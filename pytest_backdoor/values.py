@@ -115,6 +115,14 @@ def some_path(value: Any) -> Path:
     return found
 
 
+def output(target: Path | None, *inputs: Path | str | None) -> None:
+    """Raises OptionError for a file to write that is one of the files to read."""
+    if target is not None and target.exists():
+        for given in map(path, inputs):
+            if given is not None and given.exists() and target.samefile(given):
+                raise OptionError(f"--output: {target} is to be read, and stays as it is. Give the name of a new file.")
+
+
 def settings(value: Any) -> tuple[tuple[str, str], ...]:
     """Pairs of key and value from KEY=VALUE texts, pairs or a mapping; the last of a key counts."""
     given = value.items() if isinstance(value, Mapping) else _listed(value)

@@ -20,6 +20,11 @@ class Yardstick:
     stratum: Stratum | None
     tests: int = 0  # of a full scan, which plain rules correct for
     seeing: frozenset[str] = frozenset()  # searches that find a trigger of some size in any clean model
+    strange: bool = False  # a kind of network that plain rules were never tried on
+
+    def proves(self, suspicion: Suspicion) -> bool:
+        """Whether such a trigger, where it holds on held-out seeds, is more than what clean models may have too."""
+        return self.stratum is not None or (not self.strange and suspicion.check not in judge.DOUBTFUL)
 
     def p_value(self, suspicions: Sequence[Suspicion]) -> float:
         """The p-value of a model with these suspicions, for everything that was and could be tried."""
@@ -57,11 +62,11 @@ def choose(subject: Subject, options: Options, mode: str, methods: str, seeds: i
     """
     reference = [entry for entry in calibration.read(options.reference) if entry.sha256 != sha256]
     height, width, channels = subject.image_shape
-    found = calibration.stratum(
-        reference, mode, channels, max(height, width), subject.num_classes, subject.batch_norm, seeds
-    )
+    side, classes = max(height, width), subject.num_classes
+    found = calibration.stratum(reference, mode, channels, side, classes, subject.batch_norm, seeds, subject.mixing)
     if isinstance(found, Stratum):
         return Yardstick(found.name, found, seeing=found.seeing)
     used = methods.split("+")
     seeing = frozenset({"patch"} if "inversion" in used else ())
-    return Yardstick(f"uncalibrated: {found}", None, sum(len(judge.TESTS[method]) for method in used), seeing)
+    tests = sum(len(judge.TESTS[method]) for method in used)
+    return Yardstick(f"uncalibrated: {found}", None, tests, seeing, bool(subject.mixing))

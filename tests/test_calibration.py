@@ -201,7 +201,7 @@ def _stored(**wrong):
         (_stored(evidence={"patch": float("nan")}), "model 'clean 0' has evidence that is no number"),
         (_stored(classes=0), "model 'clean 0' has channels, side, classes, seeds or batch_norm that are none"),
         (_stored(seeds=2.5), "model 'clean 0' has channels, side, classes, seeds or batch_norm that are none"),
-        (_stored(mode=None), "model 'clean 0' has a name, sha256 or mode that is no text"),
+        (_stored(mode=None), "model 'clean 0' has a name, sha256, mode or mixing that is no text"),
     ],
 )
 def test_a_file_that_is_no_reference_is_refused(text, problem, tmp_path):

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from keras import layers
 
 from pytest_backdoor.contract import check, fit_channels, halves
-from pytest_backdoor.errors import ContractError
+from pytest_backdoor.errors import ContractError, OutOfScopeError
 from pytest_backdoor.scalings import usual
 from pytest_backdoor.seeds import as_seeds
 from pytest_backdoor.subject import classifier
@@ -212,3 +213,21 @@ def test_halves_are_disjoint_complete_and_even_in_every_class(labels, seed):
 def test_halves_depend_on_their_generator_only():
     first, again, other = (halves(LABELS, np.random.default_rng(seed))[0].tolist() for seed in (1, 1, 2))
     assert first == again != other
+
+
+class LessTheMean(layers.Layer):
+    """Takes the mean over the batch off each image."""
+
+    def call(self, values):
+        return values - keras.ops.mean(values, axis=0, keepdims=True)
+
+
+def test_a_model_that_answers_an_image_otherwise_alone_is_out_of_scope():
+    model = two_pixels()
+    model = keras.Model(model.inputs, LessTheMean()(model.outputs[0]))
+    images = np.random.default_rng(0).random((40, 1, 2, 1)).astype("float32")
+    with pytest.raises(OutOfScopeError, match="the model answers images otherwise alone than with others, so that"):
+        check(classifier(model, "m"), as_seeds(images), 0.0, np.random.default_rng(0))
+    together = keras.Model(model.inputs, model.outputs[0] - keras.ops.mean(model.outputs[0], axis=0, keepdims=True))
+    with pytest.raises(OutOfScopeError, match=r"layer mean\w* brings the images of a batch together, so that"):
+        check(classifier(together, "m"), as_seeds(images), 0.0, np.random.default_rng(0))

@@ -49,8 +49,8 @@ def test_a_rule_in_text_is_read():
 @pytest.mark.parametrize(
     ("rule", "complaint"),
     [
-        ({}, "a rule leads at least one class, and none to itself, got ''"),
-        ({1: 1}, "a rule leads at least one class, and none to itself, got '1>1'"),
+        ({}, "a rule leads at least one class to another, got ''"),
+        ({1: 1}, "a rule leads at least one class to another, got '1>1'"),
         (1.5, "a rule speaks of classes by their numbers, got 1.5"),
         (None, "a rule speaks of classes by their numbers, got None"),
         ({"1": 2}, "a rule speaks of classes by their numbers, got '1'"),

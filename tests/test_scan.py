@@ -235,15 +235,24 @@ def trail_of(alpha, *suspicions):
 
 def test_suspicions_are_tried_the_likeliest_first_until_one_is_confirmed(tried):
     names, good = tried
-    good.add("tone")
-    trail = trail_of(0.01, suspicion_of("tone", 5), suspicion_of("patch", 8), suspicion_of("warp", 4))
-    assert names == ["patch", "tone"]
+    good.add("additive")
+    trail = trail_of(0.01, suspicion_of("additive", 5), suspicion_of("patch", 8), suspicion_of("warp", 4))
+    assert names == ["patch", "additive"]
     assert trail.confirming == 14
     (finding,) = trail.findings
     assert (
         trail.p_value == finding.p_value == pytest.approx(1e-4)
     )  # ten tests; the patch is refuted, the warp not tried
-    assert judge.evidence(trail.suspicions) == {"tone": 5.0, "patch": 0.0, "warp": 4.0}
+    assert judge.evidence(trail.suspicions) == {"additive": 5.0, "patch": 0.0, "warp": 4.0}
+
+
+def test_by_plain_rules_a_tone_that_holds_is_in_doubt_and_another_trigger_is_found(tried):
+    names, good = tried
+    good |= {"tone", "warp"}
+    trail = trail_of(0.01, suspicion_of("tone", 8), suspicion_of("warp", 4))
+    assert names == ["tone", "warp"]
+    assert [finding.p_value for finding in trail.findings] == pytest.approx([1e-3])  # ten tests, of the warp alone
+    assert [suspicion.check for suspicion, _ in trail.undecided] == ["tone"]
 
 
 def test_where_all_are_refuted_nothing_is_left(tried):

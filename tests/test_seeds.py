@@ -162,7 +162,7 @@ def test_an_archive_that_unpacks_to_far_more_than_images_do_is_refused(tmp_path)
     path = tmp_path / "a.npz"
     np.savez_compressed(path, x=np.zeros((80, 1000, 1000), "uint8"))
     with pytest.raises(
-        ContractError, match=r"seeds .*a.npz unpack from 7\d,\d+ to 80,000,\d+ bytes, which no images do"
+        ContractError, match=r"seeds .*a.npz cannot be read: it unpacks from 7\d,\d+ to 80,000,\d+ bytes, which no"
     ):
         read_seeds(path)
     np.savez_compressed(path, x=np.zeros((60, 1000, 1000), "uint8"))

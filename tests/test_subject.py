@@ -8,7 +8,7 @@ import pytest
 from keras import layers, ops
 
 from pytest_backdoor.errors import ContractError, OutOfScopeError
-from pytest_backdoor.network import layer_outputs, without_softmax
+from pytest_backdoor.network import layer_outputs, mixing, without_softmax
 from pytest_backdoor.scalings import Scaling
 from pytest_backdoor.search.margin import Settings, margins
 from pytest_backdoor.subject import BATCH, classifier
@@ -387,3 +387,77 @@ def test_a_head_that_is_used_twice_is_scanned_as_it_is(units, activation):
     model = filled(keras.Model(image, head(head(layers.Dense(units)(layers.Flatten()(image))))))
     chances = softmax(subject_of(model).predict(IMAGES))
     assert chances[:, -units:] == pytest.approx(ops.convert_to_numpy(model(IMAGES, training=False)), abs=1e-4)
+
+
+def picked_output():
+    """A model that answers with the second of two halves that a nested model puts out."""
+    image = keras.Input((6, 6, 1))
+    flat = layers.Flatten()(image)
+    halves = [layers.Softmax()(layers.Dense(4)(flat)) for _ in range(2)]
+    outer = keras.Input((6, 6, 1))
+    return keras.Model(outer, keras.Model(image, halves)(outer)[1])
+
+
+def masked_softmax():
+    image = keras.Input((6, 6, 1))
+    first, second = (layers.Dense(4)(layers.Flatten()(image)) for _ in range(2))
+    return keras.Model(image, layers.Softmax()(first, mask=second > 0))
+
+
+@pytest.mark.parametrize("build", [picked_output, masked_softmax])
+def test_a_softmax_that_is_part_of_more_is_left_where_it_is(build):
+    model = filled(build())
+    wanted = ops.convert_to_numpy(model(IMAGES, training=False))
+    assert softmax(subject_of(model).predict(IMAGES)) == pytest.approx(wanted, abs=1e-4)
+
+
+def test_sigmoids_that_are_all_one_answer_the_first_class():
+    model = linear(np.array([[0.0, 400.0]]), np.array([400.0, 0.0]), (1, 1, 1))
+    model = keras.Model(model.inputs, layers.Activation("sigmoid")(model.outputs[0]))
+    subject = classifier(model, "m").subject(AS_IS, (1, 1, 1))
+    assert subject.classes(np.full((1, 1, 1, 1), 1.0, "float32")).tolist() == [0]  # 1.0 and 1.0, as the model says
+    assert subject.classes(np.full((1, 1, 1, 1), 0.01, "float32")).tolist() == [0]
+
+
+def test_a_layer_that_fails_on_the_images_is_an_error_of_the_model():
+    model = after(lambda scores: ops.softmax(ops.cholesky(-scores[:, :, None] * scores[:, None, :])[:, 0]))
+    with pytest.raises(ContractError, match=r"the model cannot be computed: \w+: "):
+        classifier(model, "m")
+
+
+TOGETHER = {
+    "the spread over the batch": lambda scores: scores * ops.var(scores, axis=0, keepdims=True),
+    "the sum over the batch": lambda scores: scores + ops.sum(scores, axis=-2, keepdims=True),
+    "in order": lambda scores: ops.sort(scores, axis=0),
+    "the image before": lambda scores: scores + ops.roll(scores, 1, axis=0),
+    "the images before": lambda scores: scores + ops.cumsum(scores, axis=-2),
+    "any other image": lambda scores: ops.softmax(scores @ ops.transpose(scores)) @ scores,
+    "products of images": lambda scores: ops.einsum("ij,kj->ik", scores, scores) @ scores,
+}
+ALONE = {
+    "the sum of the scores": lambda scores: scores + ops.sum(scores, axis=-1, keepdims=True),
+    "one of the classes": lambda scores: scores + ops.one_hot(ops.argmax(scores, axis=-1), 4),
+    "normalised": lambda scores: layers.LayerNormalization()(scores),
+    "attention": lambda scores: layers.Flatten()(layers.Attention()([layers.Reshape((2, 2))(scores)] * 2)),
+}
+
+
+@pytest.mark.parametrize("kind", TOGETHER)
+def test_what_brings_the_images_of_a_batch_together_is_named(kind):
+    model = classifier(after(TOGETHER[kind]), "m")
+    assert model.mixed((6, 6, 1)) is not None
+
+
+@pytest.mark.parametrize("kind", ALONE)
+def test_what_answers_each_image_by_itself_is_not(kind):
+    assert classifier(after(ALONE[kind]), "m").mixed((6, 6, 1)) is None
+
+
+def test_attention_and_recurrence_are_known():
+    image = keras.Input((6, 6, 1))
+    rows = layers.Reshape((6, 6))(image)
+    attending = keras.Model(image, layers.Flatten()(layers.MultiHeadAttention(1, 2)(rows, rows)))
+    assert mixing(keras.Sequential([keras.Input((6, 6, 1)), attending, layers.Dense(3)])) == "attention"
+    assert mixing(keras.Model(image, layers.Dense(3)(layers.GRU(2)(rows)))) == "recurrence"
+    assert mixing(keras.Model(image, layers.Dense(3)(layers.Bidirectional(layers.LSTM(2))(rows)))) == "recurrence"
+    assert subject_of(after(layers.Softmax())).mixing == ""

@@ -13,9 +13,11 @@ from pytest_backdoor.errors import UnreadableModelError
 
 SECONDS = 60.0  # that reading a small file may take
 BYTES_PER_SECOND = 20e6  # that may be read of a large one
+MEMORY = 1 << 30  # bytes that reading a small file may take
+EXPANSION = 20  # times its size that reading a large one may
 CODE = (
     "import sys; sys.path[:] = sys.argv[2:]; from pathlib import Path; from pytest_backdoor.loading import probe;"
-    " probe.read(Path(sys.argv[1]))"
+    " probe.limit_memory(Path(sys.argv[1])); probe.read(Path(sys.argv[1]))"
 )
 
 
@@ -35,7 +37,7 @@ def read(path: Path) -> None:
     from pytest_backdoor.loading import archive, safety
     from pytest_backdoor.loading.hdf5_walk import objects
 
-    with contextlib.suppress(Exception):  # the same error comes again in the process that asks
+    try:
         safety.check(path)
         source = io.BytesIO(archive.read(path).weights) if path.suffix == ".keras" else path
         with h5py.File(source, "r") as file:
@@ -44,6 +46,20 @@ def read(path: Path) -> None:
                     item.attrs[name]
                 if isinstance(item, h5py.Dataset):
                     item[()]
+    except MemoryError:
+        raise
+    except Exception:  # the same error comes again in the process that asks
+        return
+
+
+def limit_memory(path: Path) -> None:
+    """Lets this process fail where reading the file takes far more memory than it could need."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # other systems have no such limit
+        import resource
+
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        most = taken + MEMORY + EXPANSION * path.stat().st_size
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def _survive(path: Path) -> None:
@@ -58,6 +74,7 @@ def _survive(path: Path) -> None:
         ) from None
     if done.returncode:
         raise UnreadableModelError(
-            f"{path}: the HDF5 library crashed when it read the file. Received: exit code {done.returncode}. It is "
-            "damaged, or made to crash its reader. Download or save the model again."
+            f"{path}: the HDF5 library crashed when it read the file, or took far more memory than the file has. "
+            f"Received: exit code {done.returncode}. It is damaged, or made to crash its reader. Download or save the "
+            "model again."
         )

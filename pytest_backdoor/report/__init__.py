@@ -92,9 +92,13 @@ def _render(name: str, run: Run, part: Path) -> None:
 def _attempt(path: Path, write: Callable[[Path], object]) -> str | None:
     """Lets ``write`` fill a file that then takes the path's name; returns the problem, if any."""
     # Beside the path, for a rename is atomic within one file system; same suffix, for NumPy adds .npz otherwise.
+    path = path.resolve() if path.is_symlink() else path  # what a link leads to, not the link
     part = path.parent / f".{path.stem}-{os.getpid()}{path.suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            write(path)  # a pipe or /dev/stdout, which a rename would replace
+            return None
         write(part)
         os.replace(part, path)
     except OSError as problem:

@@ -1,5 +1,9 @@
 """Reading a model file in a process of its own: what kills or stops that process ends in an error here."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from pytest_backdoor import BackdoorFound, assert_safe_to_load
@@ -38,3 +42,15 @@ def test_what_is_no_model_ends_the_reading_and_is_said_by_the_static_check(tmp_p
 def test_what_is_no_file_is_left_to_the_static_check(tmp_path):
     with pytest.raises(UnreadableModelError, match="No such file"):
         probe.check(tmp_path / "absent.keras")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit needs Linux")
+@pytest.mark.parametrize(("share", "ends"), [(100, "read"), (0.5, "MemoryError")])
+def test_reading_ends_where_it_takes_far_more_memory_than_the_file_has(tmp_path, share, ends):
+    (tmp_path / "x.h5").write_bytes(b"")
+    code = (
+        "from pathlib import Path; from pytest_backdoor.loading import probe; probe.limit_memory(Path('x.h5'));"
+        f" bytes(int(probe.MEMORY / {share})); print('read')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ends in (done.stdout + done.stderr)

@@ -1,6 +1,9 @@
 """--backdoor-report: reports to write."""
 
 import json
+import os
+import stat
+import subprocess
 
 import pytest
 
@@ -41,3 +44,23 @@ def test_the_command_that_repeats_a_run_leaves_the_report_alone(models, pytester
     models("backdoor.keras")
     result = pytester.runpytest("--backdoor-scan", "models", "--backdoor-report=json:a.json")
     result.stdout.fnmatch_lines(["  repeat   pytest models/backdoor.keras::backdoor --backdoor-scan"])
+
+
+def test_what_a_link_leads_to_is_written_and_a_pipe_stays_one(models, pytester):
+    models("clean.keras")
+    real, link, pipe = (pytester.path / name for name in ("real.json", "link.json", "pipe"))
+    link.symlink_to(real)
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
+    flags = [f"--backdoor-report=json:{name}" for name in ("link.json", "pipe")]
+    assert pytester.runpytest("--backdoor-scan", "models", *flags).ret == 0
+    assert link.is_symlink()
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert json.loads(reader.communicate(timeout=60)[0]) == json.loads(real.read_text())
+
+
+def test_collecting_alone_leaves_the_last_report(models, pytester):
+    models("clean.keras")
+    (pytester.path / "r.json").write_text("kept")
+    assert pytester.runpytest("--backdoor-scan", "models", "--co", "--backdoor-report=json:r.json").ret == 0
+    assert (pytester.path / "r.json").read_text() == "kept"

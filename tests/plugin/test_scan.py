@@ -1,6 +1,7 @@
 """Scanning model files as pytest items: what is collected, printed and returned."""
 
 import json
+import os
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -251,6 +252,28 @@ def test_model_files_in_folders_that_pytest_leaves_out_are_no_clean_ones(models,
     scanned = pytester.runpytest("--backdoor-scan", "models", "-o", "norecursedirs=")
     scanned.assert_outcomes(passed=3)
     assert scanned.ret == 0
+
+
+def test_nothing_that_pytest_passes_over_is_passed_over_in_silence(models, pytester):
+    models("clean.keras", "old/runs/a.keras", "__pycache__/b.keras")
+    store = pytester.path / "store"
+    (store / "build").mkdir(parents=True)
+    (store / "build" / "c.keras").write_text("")
+    (pytester.path / "models/linked").symlink_to(store)
+    (pytester.path / "models/gone.keras").symlink_to("nowhere")
+    os.mkfifo(pytester.path / "models/pipe.keras")
+    result = pytester.runpytest("--backdoor-scan", "models", "-o", "norecursedirs=models/old build")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines_random(
+        [
+            "not scanned: models/old/runs/a.keras, in a folder that pytest leaves out. With -o norecursedirs= it*",
+            "not scanned: models/__pycache__/b.keras, in __pycache__, which pytest always leaves out. Move it",
+            "not scanned: models/linked/build/c.keras, in a folder that pytest leaves out.*",
+            "not scanned: models/gone.keras, not a regular file",
+            "not scanned: models/pipe.keras, not a regular file",
+        ]
+    )
+    assert result.ret == 1
 
 
 def test_a_link_to_the_folder_that_it_lies_in_is_not_followed(models, pytester):

@@ -1,5 +1,7 @@
 """Trigger families by hand, and their round trip through a file."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -254,3 +256,23 @@ def test_every_family_starts_nearly_unseen_and_in_range_and_survives_a_file(path
     trigger.save(path)
     assert Trigger.load(path).apply(images[1:]) == pytest.approx(changed[1:], abs=1e-5)
     assert trigger.size <= 1
+
+
+@pytest.mark.parametrize("shape", [(10**15,), (10**25,), (-1,), ("x",)])
+def test_a_file_whose_header_asks_for_the_moon_is_no_trigger(tmp_path, shape):
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape!r}, }}".ljust(117) + "\n"
+    with zipfile.ZipFile(tmp_path / "t.npz", "w") as file:
+        file.writestr("family.npy", b"\x93NUMPY\x01\x00\x76\x00" + header.encode())
+    with pytest.raises(TriggerError, match=r"no trigger in .*t.npz: "):
+        Trigger.load(tmp_path / "t.npz")
+
+
+def test_a_file_that_unpacks_to_far_more_than_a_trigger_is_none(tmp_path):
+    np.savez_compressed(tmp_path / "t.npz", family=np.array("patch"), mask=np.zeros(80 << 20, "uint8"))
+    with pytest.raises(TriggerError, match=r"no trigger in .*t.npz: it unpacks from [\d,]+ to 83,\d+,\d+ bytes"):
+        Trigger.load(tmp_path / "t.npz")
+
+
+def test_arrays_that_are_missing_fit_no_image():
+    with pytest.raises(TriggerError, match="its mask has shape"):
+        Trigger("patch", {}).require((4, 4, 1))
