@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 from pytest_backdoor.errors import ContractError, OutOfScopeError
 from pytest_backdoor.results import SeedsUsed
@@ -17,7 +17,7 @@ from pytest_backdoor.subject import Classifier, Subject, computed
 
 ABOUT = 0.1  # accuracy that one scaling may lack to the best one and still be the right one
 ALONE = 8  # seeds that are also asked one by one
-ROUGH = 0.05  # of the largest logit, that answers may differ by for want of precision
+ROUGH = 0.05  # that a probability may differ by for want of precision
 EACH_ALONE = (
     ", so that what it says of one depends on which others are asked with it. Give a model that answers each image by "
     "itself."
@@ -95,7 +95,7 @@ def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.G
 def _check_alone(subject: Subject, images: np.ndarray, together: np.ndarray) -> None:
     """Raises OutOfScopeError where images are answered otherwise one by one than ``together`` with others."""
     alone = np.concatenate([subject.predict(image[None]) for image in images])
-    if np.abs(alone - together).max() > ROUGH * (1 + np.abs(together).max()):
+    if np.abs(softmax(alone, -1) - softmax(together, -1)).max() > ROUGH:
         raise OutOfScopeError(f"the model answers images otherwise alone than with others{EACH_ALONE}")
 
 

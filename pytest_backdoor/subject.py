@@ -33,6 +33,7 @@ from pytest_backdoor.options import MEMORY
 from pytest_backdoor.scalings import Scaling
 
 BATCH = 256  # images per prediction, at most
+ROUNDED = 1e-3  # that a probability may lie below 0
 LARGE = 2**22  # values of an image, a thousand times a thousand pixels in colour and more
 VALUE = 4  # bytes of a number
 BACKWARD = 2  # times the outputs of all layers that a forward and backward pass holds, roughly
@@ -299,7 +300,7 @@ def _black_box(predict: Any, name: str, memory: int) -> Classifier:
                 f"{name} answers {len(images)} images with shape {answers.shape}. "
                 "Give a function from images to probabilities (n, classes)."
             )
-        return np.log(np.maximum(answers, LEAST)) if (answers >= 0).all() else answers
+        return np.log(np.maximum(answers, LEAST)) if (answers >= -ROUNDED).all() else answers
 
     return Classifier(name, (), 0, network, False, lambda shape: 0, memory)
 

@@ -31,7 +31,8 @@ def write(gathered: Gathered, options: Options) -> list[str]:
 
     about = {"name": tool.NAME, "version": tool.version()} | gathered.tool
     missing = tuple(node_id.rpartition("::")[0] for node_id in gathered.waiting)
-    run = Run(tuple(gathered.results), about, option.to_dict(options), missing)
+    results = sorted(gathered.results, key=lambda result: result.path)  # xdist ends them in any order
+    run = Run(tuple(results), about, option.to_dict(options), missing)
     return [f"report not written: {problem}" for problem in write_reports(options.report, run)]
 
 

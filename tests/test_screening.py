@@ -77,7 +77,7 @@ def test_images_of_an_archive_are_in_the_scale_of_the_seeds(planted, tmp_path):
 
 @pytest.mark.parametrize("given", [{"frr": 0.0}, {"frr": 1.0}, {"overlays": 0}])
 def test_a_share_or_number_that_cannot_be_is_refused(given):
-    with pytest.raises(OptionError, match="frr takes a share between 0 and 1 and overlays a number from 1 up"):
+    with pytest.raises(OptionError, match="frr takes a share between 0 and 1 and overlays a whole number from 1 up"):
         assert_inputs_clean(None, None, None, **given)
 
 

@@ -172,6 +172,7 @@ def test_the_property_of_the_readme_fails_for_the_backdoored_model_with_one_pixe
     assert max(int(place) for place in shown.groups()) <= 4  # the one that changes most answers is (3, 2)
 
 
-def test_a_patch_may_be_as_large_as_a_large_image():
-    drawn = smallest(patches((224, 224, 3), max_pixels=224 * 224), lambda trigger: True)
-    assert drawn.size <= 1
+@settings(max_examples=3, phases=[Phase.generate], deadline=None)
+@given(patches((224, 224, 3), max_pixels=224 * 224))
+def test_a_patch_may_be_as_large_as_a_large_image(drawn):
+    assert 0 < drawn.size <= 1

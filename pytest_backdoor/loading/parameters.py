@@ -127,20 +127,29 @@ def _channels(config: Node, shape: Shape) -> int:
     return _size(shape[axis:][:1])
 
 
-def _dense(config: Node, shape: Shape) -> int:
-    units, inputs = _size(config.get("units")), _size(shape[-1:])
+def _adapted(config: Node, rows: int, columns: int) -> int:
+    """A kernel of rows and columns, and the two thin ones of its low-rank adaptation (LoRA), if it has that."""
     rank = _size(config["lora_rank"]) if config.get("lora_rank") else 0
-    return units * inputs + rank * (units + inputs)
+    return rows * columns + rank * (rows + columns)
+
+
+def _dense(config: Node, shape: Shape) -> int:
+    return _adapted(config, _size(shape[-1:]), _size(config.get("units")))
 
 
 def _einsum_dense(config: Node, shape: Shape) -> int:
-    """The kernel's share of the last input axis and of the last output axis: ``abc,cd->abd`` has c times d weights."""
+    """The kernel has the lengths of input and output: ``abc,cde->abde`` has c times d times e weights."""
     inputs, _, rest = str(config.get("equation")).replace(" ", "").partition(",")
     kernel, _, outputs = rest.partition("->")
     output = config.get("output_shape")
-    rows = _size(shape[-1:]) if inputs[-1:] in kernel else 1
-    columns = _size(output[-1:] if isinstance(output, list) else output) if outputs[-1:] in kernel else 1
-    return rows if inputs[-1:] == outputs[-1:] else rows * columns
+    made = output if isinstance(output, list) else [output]
+    lengths = dict(zip(outputs[::-1], made[::-1], strict=False)) | dict(zip(inputs[::-1], shape[::-1], strict=False))
+    axes = [lengths.get(letter) for letter in kernel]
+    return _adapted(config, _size(axes[:-1]), _size(axes[-1:]))
+
+
+def _embedding(config: Node, shape: Shape) -> int:
+    return _adapted(config, _size(config.get("input_dim")), _size(config.get("output_dim")))
 
 
 def _product(*keys: str) -> Callable[[Node, Shape], int]:
@@ -156,7 +165,7 @@ def _recurrent(config: Node, shape: Shape) -> int:
 
 def _convolution(config: Node, shape: Shape) -> int:
     inputs = max(1, _channels(config, shape) // _size(config.get("groups")))
-    return _size(config.get("kernel_size")) * inputs * _size(config.get("filters"))
+    return _adapted(config, _size(config.get("kernel_size")) * inputs, _size(config.get("filters")))
 
 
 def _depthwise(config: Node, shape: Shape) -> int:
@@ -197,8 +206,9 @@ def _slopes(config: Node, shape: Shape) -> int:
 COUNTS: dict[str, Callable[[Node, Shape], int]] = {
     "Dense": _dense,
     "EinsumDense": _einsum_dense,
-    "Embedding": _product("input_dim", "output_dim"),
-    "ReversibleEmbedding": _product("input_dim", "output_dim"),
+    "Embedding": _embedding,
+    "ReversibleEmbedding": _embedding,
+    "AdditiveAttention": lambda config, shape: _size(shape[-1:]),
     "LayerScale": _product("projection_dim"),
     "STFTSpectrogram": _product("frame_length", "fft_length"),
     "MelSpectrogram": _product("num_mel_bins", "fft_length"),  # a matrix that no file stores; honest ones are small

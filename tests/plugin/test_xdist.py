@@ -2,10 +2,14 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
+from pytest_backdoor import summary
 from pytest_backdoor.gathered import Gathered
+from pytest_backdoor.options import Options
+from pytest_backdoor.results import ScanResult
 
 pytest.importorskip("xdist")
 
@@ -30,6 +34,13 @@ def test_verdicts_cross_from_the_workers_to_summary_and_reports(models, pytester
     document = json.loads((pytester.path / "report.json").read_text())
     assert sorted(entry["verdict"] for entry in document["models"]) == ["backdoor", "backdoor", "clean"]
     assert "backdoor_p_value" in (pytester.path / "out.xml").read_text()
+
+
+def test_a_report_has_its_models_in_one_order_whichever_is_done_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gathered = Gathered([ScanResult(path, "", "clean") for path in ("b.keras", "a.keras")])
+    summary.write(gathered, Options(report=(("json", Path("r.json")),)))
+    assert [entry["path"] for entry in json.loads(Path("r.json").read_text())["models"]] == ["a.keras", "b.keras"]
 
 
 def test_a_worker_that_dies_is_an_error_of_its_model(models, pytester, parallel):
