@@ -162,10 +162,20 @@ def with_logs(model: keras.Model) -> keras.Model:
 
 def layer_outputs(model: keras.Model, shape: tuple[int, ...]) -> int:
     """How many values all layers together make of one input of that shape."""
-    made = [tensor for use in _symbolic(model, shape) for tensor in keras.tree.flatten(use.made)]
+    uses = _symbolic(model, shape)
+    made = [tensor for use in uses for tensor in keras.tree.flatten(use.made)]
     if any(side is None for tensor in made for side in tensor.shape):
         raise OutOfScopeError("how much a layer of the model puts out depends on the image, which has no gradients.")
-    return sum(int(np.prod(tensor.shape[1:])) for tensor in made)
+    return sum(int(np.prod(tensor.shape[1:])) for tensor in made) + sum(map(_scores, uses))
+
+
+def _scores(use: Use) -> int:
+    """How many scores a layer of attention holds, one for each head, place that asks and place that is asked."""
+    if not isinstance(use.layer, ATTENTION):
+        return 0
+    asking, *asked = [int(np.prod(each.shape[1:-1])) for each in use.given if isinstance(each, keras.KerasTensor)]
+    heads = getattr(use.layer, "num_heads", getattr(use.layer, "num_query_heads", 1))
+    return int(heads * asking * (asked or [asking])[0])
 
 
 def mixed(model: keras.Model, shape: tuple[int, ...]) -> str | None:

@@ -183,8 +183,11 @@ def backdoor_model(request: pytest.FixtureRequest, load_backdoor_model: Callable
     except OptionError as problem:
         raise _failure(f"backdoor_model: {problem}") from None
     if path is None:
+        listed = ", ".join(map(str, request.config.getini("backdoor_models")))
         raise _failure(
-            'backdoor_model: no model is named. Write backdoor_models = ["model.keras"] in the [tool.pytest] table'
+            f"backdoor_model: there are no model files in {listed}, which backdoor_models lists."
+            if listed
+            else 'backdoor_model: no model is named. Write backdoor_models = ["model.keras"] in the [tool.pytest] table'
             ' or @pytest.mark.backdoor(model="model.keras") at the test.'
         )
     try:

@@ -1,5 +1,6 @@
 """Ranks and tails by hand, and what the combination of tests promises."""
 
+import dataclasses
 import json
 from dataclasses import replace
 
@@ -55,6 +56,20 @@ def test_a_test_that_finds_something_in_no_clean_model_has_their_number_as_its_r
     assert chosen.p_values({"warp map": 0.0})["warp map"] == 1.0
     assert chosen.p_value({"patch": 1.0, "warp map": 0.0}) == chosen.p_value({"patch": 1.0})
     assert chosen.p_value({"patch": 1.0, "warp map": 3.0}) < chosen.p_value({"patch": 1.0})
+
+
+def test_networks_with_attention_are_compared_with_such_only():
+    plain = clean_models(60)
+    attending = [dataclasses.replace(each, mixing="attention") for each in plain]
+    about = ("standard", 1, 28, 10, False, 200)
+    reason = stratum(plain, *about, mixing="attention")
+    assert reason.startswith(
+        "the reference has 0 clean models (grey images, without batch norm, with attention, at most"
+    )
+    assert stratum(attending, *about).startswith(
+        "the reference has 0 clean models (grey images, without batch norm, at"
+    )
+    assert len(stratum(plain + attending, *about, mixing="attention").together) == 60
 
 
 def test_a_test_that_came_after_a_reference_counts_once_all_its_models_have_it():

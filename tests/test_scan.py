@@ -21,7 +21,7 @@ from pytest_backdoor.options import Options
 from pytest_backdoor.results import Evidence, Finding
 from pytest_backdoor.scan import _confirm, _confirm_further, generator, scan, trigger_success
 from pytest_backdoor.stages import stages
-from pytest_backdoor.trail import Trail
+from pytest_backdoor.trail import Trail, doubtful
 from pytest_backdoor.yardstick import Yardstick
 from tests.tiny import linear
 
@@ -253,6 +253,18 @@ def test_by_plain_rules_a_tone_that_holds_is_in_doubt_and_another_trigger_is_fou
     assert names == ["tone", "warp"]
     assert [finding.p_value for finding in trail.findings] == pytest.approx([1e-3])  # ten tests, of the warp alone
     assert [suspicion.check for suspicion, _ in trail.undecided] == ["tone"]
+
+
+def test_of_a_network_that_plain_rules_were_never_tried_on_nothing_is_proven(tried):
+    names, good = tried
+    good.add("patch")
+    trail = Trail(Yardstick("plain", None, 10, strange=True), [suspicion_of("patch", 8)])
+    _confirm(trail, None, profiles.settings(SHORT), 0.01, np.random.default_rng(0))
+    assert (names, trail.findings) == (["patch"], [])
+    assert doubtful(*trail.in_doubt(0.01)).startswith(
+        f"the patch search found a trigger that works on 100% of the held-out seeds (all-to-one, to class {TARGET}), "
+        "but clean models may have one too, and the reference has none like this one to compare with."
+    )
 
 
 def test_where_all_are_refuted_nothing_is_left(tried):

@@ -461,3 +461,12 @@ def test_attention_and_recurrence_are_known():
     assert mixing(keras.Model(image, layers.Dense(3)(layers.GRU(2)(rows)))) == "recurrence"
     assert mixing(keras.Model(image, layers.Dense(3)(layers.Bidirectional(layers.LSTM(2))(rows)))) == "recurrence"
     assert subject_of(after(layers.Softmax())).mixing == ""
+
+
+def test_the_scores_of_attention_count_as_outputs():
+    image = keras.Input((6, 6, 1))
+    rows = layers.Reshape((6, 6))(image)
+    one = keras.Model(image, layers.Flatten()(layers.Attention()([rows, rows])))
+    two = keras.Model(image, layers.Flatten()(layers.MultiHeadAttention(2, 3)(rows, rows)))
+    assert layer_outputs(one, (6, 6, 1)) == 3 * 36 + 6 * 6  # what the layers put out, and the scores
+    assert layer_outputs(two, (6, 6, 1)) == 3 * 36 + 2 * 6 * 6

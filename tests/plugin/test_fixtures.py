@@ -54,6 +54,15 @@ def test_a_marker_whose_model_is_no_path_fails_its_own_test_only(models, pyteste
     result.stdout.fnmatch_lines(["*backdoor_model: expected a path, got 3."])
 
 
+def test_a_listed_folder_without_models_is_named(pytester):
+    pytester.makeini(INI)
+    (pytester.path / "empty").mkdir()
+    pytester.makepyfile("def test_model(backdoor_model): pass")
+    result = pytester.runpytest("-o", "backdoor_models=empty")
+    result.stdout.fnmatch_lines(["*backdoor_model: there are no model files in *empty, which backdoor_models lists."])
+    result.assert_outcomes(errors=1)
+
+
 def test_backdoor_model_is_the_one_of_the_marker(models, pytester):
     models("clean.keras", "other.keras")
     pytester.makeini(INI)
