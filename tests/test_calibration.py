@@ -1,6 +1,5 @@
 """Ranks and tails by hand, and what the combination of tests promises."""
 
-import dataclasses
 import json
 from dataclasses import replace
 
@@ -60,7 +59,7 @@ def test_a_test_that_finds_something_in_no_clean_model_has_their_number_as_its_r
 
 def test_networks_with_attention_are_compared_with_such_only():
     plain = clean_models(60)
-    attending = [dataclasses.replace(each, mixing="attention") for each in plain]
+    attending = [replace(each, mixing="attention") for each in plain]
     about = ("standard", 1, 28, 10, False, 200)
     reason = stratum(plain, *about, mixing="attention")
     assert reason.startswith(
