@@ -19,6 +19,7 @@ from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.triggers.trigger import Trigger
 
 NAME = "mnist_pattern_to_one"
+QUICK = Options(profile="quick")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,8 @@ def both(examples, planted):
     """The same repair twice."""
     path = examples / f"{NAME}.keras"
     before = safety.sha256(path)
-    runs = [repair_model(path, methods=("lipschitz", "unlearning"), known=[(planted, 7)]) for _ in range(2)]
+    methods, known = ("lipschitz", "unlearning"), [(planted, 7)]
+    runs = [repair_model(path, options=QUICK, methods=methods, known=known) for _ in range(2)]
     assert safety.sha256(path) == before
     return runs
 
@@ -362,7 +364,7 @@ def test_of_a_few_images_nobody_can_tell_whether_a_trigger_is_gone(example, plan
     model, images, labels = example(NAME)
     few = np.concatenate([np.flatnonzero(labels == label)[: 4 if label == 5 else 20] for label in range(10)])
     repair, made = repair_model(
-        model, (images[few], labels[few]), methods=("unlearning",), known=[(planted, {5: 7})], max_loss=1.0
+        model, (images[few], labels[few]), QUICK, methods=("unlearning",), known=[(planted, {5: 7})], max_loss=1.0
     )
     assert made is None
     assert repair.attempts[0].success[0][0] == 0.0

@@ -246,7 +246,8 @@ def test_results_of_written_tests_are_in_the_json_report(models, pytester):
     )
     pytester.runpytest("--backdoor-report=json:report.json").assert_outcomes(passed=1)
     document = json.loads((pytester.path / "report.json").read_text())
-    assert [entry["verdict"] for entry in document["models"]] == ["clean", "backdoor"]
+    # by their paths, in whatever order they were scanned
+    assert [entry["verdict"] for entry in document["models"]] == ["backdoor", "clean"]
 
 
 def test_a_model_that_cannot_be_loaded_fails_in_words(models, pytester):
