@@ -71,6 +71,7 @@ def add(commands: Any) -> None:
 def _run(given: argparse.Namespace, options: Options) -> int:
     """Repairs, says what came of it, and returns the exit code; raises OptionError for wrong usage."""
     _check_output(given.model, given.output)
+    values.output(given.json, given.model, given.trigger, options.seeds)
     with sealed():
         from pytest_backdoor import report
         from pytest_backdoor.report import repaired
@@ -141,8 +142,7 @@ def _exit_code(done: Repair) -> int:
 def _check_output(model: Path, output: Path) -> None:
     if output.suffix != ".keras":
         raise OptionError(f"--output: expected the name of a .keras file, got {str(output)!r}.")
-    if model.resolve() == output.resolve() or (output.exists() and model.exists() and output.samefile(model)):
-        raise OptionError(f"--output: {output} is the model itself, which stays as it is. Give the name of a new file.")
+    values.output(output, model)
     if os.path.lexists(output):
         raise OptionError(f"--output: {output} exists. Give the name of a new file, or delete it first.")
     folder = next(folder for folder in output.absolute().parents if folder.exists())  # those below it can be made

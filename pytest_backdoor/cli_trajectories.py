@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_backdoor import options as option
-from pytest_backdoor import tool
+from pytest_backdoor import tool, values
 from pytest_backdoor.errors import BackdoorError, ContractError, OptionError, OutOfScopeError
 from pytest_backdoor.options import Options
 from pytest_backdoor.sealed import sealed
@@ -56,6 +56,7 @@ def add(commands: Any) -> None:
 
 
 def _run(given: argparse.Namespace, options: Options) -> int:
+    values.output(given.output, given.model, given.seeds, given.trigger)
     with sealed():
         said, drawn = draw(given, options)
     print(said, file=sys.stdout if drawn else sys.stderr)

@@ -64,7 +64,7 @@ def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.G
     if seeds.labels is not None:
         check_labels(model, seeds.labels)
     with computed():
-        if (name := model.mixed(model.layered(images.shape[1:]))) is not None:
+        if (name := model.across_batch(model.layered(images.shape[1:]))) is not None:
             raise OutOfScopeError(f"layer {name} brings the images of a batch together{EACH_ALONE}")
         subjects = [model.subject(scaling, images.shape[1:]) for scaling in usual(seeds.low, seeds.high)]
         logits = [subject.predict(images) for subject in subjects]
@@ -72,7 +72,7 @@ def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.G
     subject = replace(subjects[best], num_classes=logits[best].shape[1])  # a function says it by its answers only
     predicted = logits[best].argmax(-1)
     _check_answers(logits[best], predicted, seeds)
-    if model.gradients:  # what a function answers is no verdict on it
+    if model.gradients:  # what a function answers is read as chances or as logits batch by batch, and is not judged
         _check_alone(subject, images[:ALONE], logits[best][:ALONE])
     accuracy = None if seeds.labels is None else float(np.mean(predicted == seeds.labels))
     if accuracy is not None and accuracy < min_accuracy:

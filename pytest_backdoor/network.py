@@ -178,7 +178,7 @@ def _scores(use: Use) -> int:
     return int(heads * asking * (asked or [asking])[0])
 
 
-def mixed(model: keras.Model, shape: tuple[int, ...]) -> str | None:
+def across_batch(model: keras.Model, shape: tuple[int, ...]) -> str | None:
     """Name of a layer that brings the images of one batch together, of that shape each; None if none does."""
     for use in _symbolic(model, shape, CROWD):
         shapes = [tuple(tensor.shape) for tensor in keras.tree.flatten(use.made)]
@@ -297,9 +297,8 @@ def _walk(model: Any, inputs: Any, call: Callable[..., Any]) -> Any:
     """The model's output, with every layer at any depth called through ``call``."""
 
     def through(layer: Any) -> Callable[..., Any]:
-        inner = getattr(layer, "_functional", layer)
-        if hasattr(inner, "_run_through_graph"):
-            return lambda given, **_: _walk(inner, given, call)
+        if _has_graph(layer):
+            return lambda given, **_: _walk(getattr(layer, "_functional", layer), given, call)
         return lambda *given, **named: call(layer, *given, **named)
 
     return model._run_through_graph(inputs, operation_fn=through)

@@ -16,10 +16,10 @@ from pytest_backdoor.errors import BackdoorError, ContractError, OutOfScopeError
 from pytest_backdoor.network import (
     LEAST,
     Layer,
+    across_batch,
     has_batch_norm,
     layer_outputs,
     layers_of,
-    mixed,
     mixing,
     neuron_layers,
     output_activation,
@@ -149,7 +149,7 @@ class Classifier:
     batch_norm: bool = False
     mixing: str = ""
     layers: Callable[[tuple[int, ...]], tuple[Layer, ...]] = lambda shape: ()  # from the shape of an image
-    mixed: Callable[[tuple[int, ...]], str | None] = lambda shape: None  # a layer that brings images together
+    across_batch: Callable[[tuple[int, ...]], str | None] = lambda shape: None  # a layer that brings images together
     watched: Callable[[Any], tuple[Any, tuple[Any, ...]]] | None = None
     resumed: Callable[[Any, int, Any], Any] | None = None
 
@@ -234,7 +234,7 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
         return neuron_layers(headless, shape)
 
     def together(shape: tuple[int, ...]) -> str | None:
-        return mixed(headless, shape)
+        return across_batch(headless, shape)
 
     def watched(images: Any) -> tuple[Any, tuple[Any, ...]]:
         given, outputs = with_activations(headless, images)
@@ -332,8 +332,7 @@ def _image_input(model: keras.Model) -> tuple[int, ...]:
         raise OutOfScopeError(
             f"the model takes exactly {given.shape[0]} images at a time. Build it without a batch size, then scan."
         )
-    first = any(getattr(layer, "data_format", None) == "channels_first" for layer in layers_of(model))
-    if len(shape) == 3 and (first or (shape[0] in (1, 3) and shape[2] > 4)):
+    if _channels_first(model, shape):
         raise OutOfScopeError(
             f"the model takes its channels first, {shape}. Build it for images (height, width, channels) with the same"
             " weights: kernels are stored alike, only a dense layer behind Flatten reads them in another order."
@@ -341,6 +340,14 @@ def _image_input(model: keras.Model) -> tuple[int, ...]:
     if len(shape) not in (1, 2, 3) or any(side is None for side in shape[-1:]):
         raise OutOfScopeError(f"the model takes inputs of shape {shape}, not images (height, width, channels).")
     return shape
+
+
+def _channels_first(model: keras.Model, shape: tuple[int | None, ...]) -> bool:
+    """Whether the first axis of an image is that of the channels, by its layers or by its lengths."""
+    if len(shape) != 3 or shape[0] is None or (shape[2] is not None and shape[0] >= shape[2]):
+        return False  # layers behind a Permute may have them first all the same
+    told = any(getattr(layer, "data_format", None) == "channels_first" for layer in layers_of(model))
+    return told or (shape[0] in (1, 3) and (shape[2] is None or shape[2] > 4))
 
 
 def _classes(model: keras.Model) -> int:

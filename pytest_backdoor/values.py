@@ -120,7 +120,7 @@ def output(target: Path | None, *inputs: Path | str | None) -> None:
     if target is not None and target.exists():
         for given in map(path, inputs):
             if given is not None and given.exists() and target.samefile(given):
-                raise OptionError(f"--output: {target} is to be read, and stays as it is. Give the name of a new file.")
+                raise OptionError(f"{target} is to be read, and stays as it is. Give the name of a new file.")
 
 
 def settings(value: Any) -> tuple[tuple[str, str], ...]:

@@ -301,6 +301,10 @@ OUT_OF_SCOPE = {
         lambda: keras.Sequential([keras.Input((1, 2, 1)), turned(two_pixels())]),
         r"turned has a call\(\) of its own",
     ),
+    "channels first, of any size": (
+        lambda: keras.Sequential([keras.Input((3, None, None)), layers.GlobalAveragePooling2D("channels_first")]),
+        r"the model takes its channels first, \(3, None, None\)",
+    ),
     "channels first": (
         lambda: keras.Sequential(
             [keras.Input((3, 6, 6)), layers.Permute((2, 3, 1)), layers.Flatten(), layers.Dense(3)]
@@ -354,6 +358,11 @@ def test_a_model_that_one_image_of_fills_the_memory_is_out_of_scope():
         OutOfScopeError, match=r"one image takes \d+ MiB .* may take \(1 MiB\). Raise --backdoor-memory"
     ):
         form.subject(AS_IS, (6, 6, 1))
+
+
+def test_layers_that_take_channels_first_behind_a_permute_are_no_matter():
+    stack = [layers.Permute((3, 1, 2)), layers.GlobalAveragePooling2D("channels_first"), layers.Dense(3)]
+    assert classifier(keras.Sequential([keras.Input((6, 6, 1)), *stack]), "m").num_classes == 3
 
 
 def test_a_class_of_its_own_inside_of_a_graph_is_one_layer():
@@ -445,12 +454,12 @@ ALONE = {
 @pytest.mark.parametrize("kind", TOGETHER)
 def test_what_brings_the_images_of_a_batch_together_is_named(kind):
     model = classifier(after(TOGETHER[kind]), "m")
-    assert model.mixed((6, 6, 1)) is not None
+    assert model.across_batch((6, 6, 1)) is not None
 
 
 @pytest.mark.parametrize("kind", ALONE)
 def test_what_answers_each_image_by_itself_is_not(kind):
-    assert classifier(after(ALONE[kind]), "m").mixed((6, 6, 1)) is None
+    assert classifier(after(ALONE[kind]), "m").across_batch((6, 6, 1)) is None
 
 
 def test_attention_and_recurrence_are_known():

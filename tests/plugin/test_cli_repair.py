@@ -164,7 +164,9 @@ def test_the_model_itself_is_never_the_output_by_whatever_name(models, pytester,
         with pytest.raises(SystemExit) as end:
             repair("-o", output)
         assert end.value.code == 4
-        assert "is the model itself, which stays as it is" in capsys.readouterr().err
+        assert "is to be read, and stays as it is" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        repair("-o", "new.keras", "--json=m.keras")
     assert (pytester.path / "m.keras").read_bytes() == b"kept"
 
 

@@ -162,3 +162,12 @@ def test_a_model_without_neurons_is_out_of_scope(run, files, capsys):
     np.savez(files / "bare.npz", x=images, y=np.arange(3))
     assert run("bare.keras", "bare.npz") == cli.NO_VERDICT
     assert "bare.keras has no layer with neurons" in capsys.readouterr().err
+
+
+def test_what_is_read_is_never_the_page(run, files, capsys):
+    before = (files / "seeds.npz").read_bytes()
+    with pytest.raises(SystemExit) as end:
+        run("model.keras", "seeds.npz", "-o", "./seeds.npz")
+    assert end.value.code == 4
+    assert "seeds.npz is to be read, and stays as it is. Give the name of a new file." in capsys.readouterr().err
+    assert (files / "seeds.npz").read_bytes() == before
