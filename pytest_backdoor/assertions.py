@@ -242,7 +242,9 @@ def _check_shares(**given: float) -> None:
 
 def options_now(arguments: dict[str, Any]) -> Options:
     """The options of the running test, or the defaults outside of one, under these arguments."""
-    return option.with_arguments(CURRENT.get().options, arguments)
+    context = CURRENT.get()
+    under = context.options if context.start is None else option.anchored(context.options, context.start)
+    return option.with_arguments(under, arguments)
 
 
 def seeds_for(model: Any, seeds: Any, options: Options) -> Any:
@@ -261,7 +263,7 @@ def examine(model: Any, seeds: Any, options: Options, name: str | None = None, s
     from pytest_backdoor.scan import scan
 
     path = origin(model)
-    shown = name or (None if path is None else str(path))
+    shown = name or (None if path is None else words.path_from(CURRENT.get().start, path))
     given = _seeds(model, seeds, options)
     result = scan(model, given, options=options, name=shown, suspects=suspects)
     result = save_triggers(result, options.folder)
@@ -337,4 +339,4 @@ def _seeds(model: Any, seeds: Any, options: Options) -> Any:
 
 def _of(model: Any) -> str:
     path = origin(model)
-    return "" if path is None else f"\n  model    {words.visible(str(path))}"
+    return "" if path is None else f"\n  model    {words.visible(words.path_from(CURRENT.get().start, path))}"

@@ -67,13 +67,13 @@ class Collection:
     """
 
     found: Found
-    gathered: Gathered = field(default_factory=Gathered)
+    gathered: Gathered | None = None  # none where pytest did not start
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Adds what the search for files had to say."""
-        self.gathered = session.config.stash[plugin.GATHERED]
-        self.gathered.notes += self.found.notes
-        self.gathered.problems += self.found.problems
+        self.gathered = gathered = session.config.stash[plugin.GATHERED]
+        gathered.notes += self.found.notes
+        gathered.problems += self.found.problems
 
     def pytest_collection(self, session: pytest.Session) -> bool:
         """The items of the files, in place of pytest's own."""
@@ -343,14 +343,14 @@ def _root(found: Found) -> Path:
         return Path.cwd()
 
 
-def _exit_code(status: int, gathered: Gathered, options: Options) -> int:
-    verdicts = {result.verdict for result in gathered.results}
+def _exit_code(status: int, gathered: Gathered | None, options: Options) -> int:
+    verdicts = {result.verdict for result in gathered.results} if gathered else set()
     if "backdoor" in verdicts:
         return BACKDOOR
     if status == pytest.ExitCode.USAGE_ERROR:
         return USAGE
     tolerated = {"clean"} if options.inconclusive == "fail" else {"clean", "inconclusive"}
-    if verdicts - tolerated or gathered.waiting or gathered.problems:
+    if gathered is None or verdicts - tolerated or gathered.waiting or gathered.problems:
         return NO_VERDICT
     if not verdicts:
         return NOTHING

@@ -13,13 +13,14 @@ import pytest
 
 from pytest_backdoor import options as option
 from pytest_backdoor.errors import BackdoorError, BackdoorFound
-from pytest_backdoor.report.words import visible
+from pytest_backdoor.report.words import path_from, visible
 
 PATTERNS = ("*.keras", "*.h5", "*.hdf5")
 ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # what a virtual environment has
 WEIGHTS_ONLY = "*.weights.h5"
 ITEM = "backdoor"
 CACHE = "__pycache__"
+SYNTAX = ("::", "[")  # in a path given to pytest
 
 
 def is_model_file(path: Path) -> bool:
@@ -105,19 +106,20 @@ def is_hardened(config: pytest.Config) -> bool:
     return not config.pluginmanager.hasplugin("python")
 
 
-def shown(path: Path, folder: Path) -> str:
-    """The path as a user standing in the folder would type it."""
-    return os.path.relpath(path, folder) if path.is_relative_to(folder) else str(path)
+def model_of(node_id: str, config: pytest.Config) -> str:
+    """The model file of an item by its node id, as the user would type it."""
+    path = config.rootpath / node_id.removesuffix(f"::{ITEM}")
+    return path_from(config.invocation_params.dir, Path(os.path.normpath(path)))
 
 
-def command(item: pytest.Item, options: option.Options) -> str:
-    """The command that repeats one item."""
-    path = shown(item.path, item.config.invocation_params.dir)
-    if is_hardened(item.config):
+def command(item: pytest.Item, options: option.Options, under: option.Options) -> str:
+    """The command that repeats one item; under are the options that hold where there are no flags."""
+    path = path_from(item.config.invocation_params.dir, item.path)
+    scanning = isinstance(item, ModelItem)
+    if is_hardened(item.config) or (scanning and any(each in path for each in SYNTAX)):
         return shlex.join(["pytest-backdoor", "scan", path, *option.flags(options, "--")])
     node_id = "::".join([path, *item.nodeid.split("::")[1:]])
-    scanning = ["--backdoor-scan"] if isinstance(item, ModelItem) else []
-    return shlex.join(["pytest", node_id, *scanning, *option.flags(options)])
+    return shlex.join(["pytest", node_id, *["--backdoor-scan"] * scanning, *option.flags(options, under=under)])
 
 
 class ModelFile(pytest.File):
@@ -148,19 +150,18 @@ class ModelItem(pytest.Item):
     @property
     def model_name(self) -> str:
         """The file as the user would type it."""
-        return shown(self.path, self.config.invocation_params.dir)
+        return path_from(self.config.invocation_params.dir, self.path)
 
     def runtest(self) -> None:
         """Scans; anything but a clean verdict raises, unless the options let an inconclusive one pass."""
-        from pytest_backdoor.assertions import examine, settle
-        from pytest_backdoor.context import CURRENT
+        from pytest_backdoor.assertions import examine, options_now, settle
 
-        options = CURRENT.get().options
+        options = options_now({})
         settle(examine(self.path, None, options, name=self.model_name), options)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The report as plain text; pytest's traceback for what is not one of our reports."""
-        if isinstance(excinfo.value, BackdoorFound | BackdoorError):
+        if isinstance(excinfo.value, BackdoorFound | BackdoorError | Warning):  # a warning, under -W error
             return str(excinfo.value)
         excinfo.traceback = excinfo.traceback.cut(path=__file__)  # pytest's own frames help nobody
         return super().repr_failure(excinfo, style)

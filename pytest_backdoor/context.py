@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import ScanResult
@@ -21,6 +22,7 @@ class Context:
     options: Options = field(default_factory=Options)
     record: Callable[[ScanResult], None] = _keep_nothing
     command: str | None = None  # repeats the test
+    start: Path | None = None  # the folder where the run began, which a test may leave
 
 
 # A context variable and not a global: pytest may run inside pytest.

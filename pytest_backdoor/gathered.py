@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_backdoor.collect import ITEM, ModelItem
+from pytest_backdoor.collect import ITEM, ModelItem, model_of
 from pytest_backdoor.results import ScanResult
 
 PHASES = {"setup", "call", "teardown"}
@@ -18,6 +18,7 @@ PHASES = {"setup", "call", "teardown"}
 class Gathered:
     """A pytest plugin that keeps every result, and what was found but not scanned."""
 
+    config: pytest.Config
     results: list[ScanResult] = field(default_factory=list)
     tool: dict[str, str] = field(default_factory=dict)
     waiting: dict[str, None] = field(default_factory=dict)  # node ids, in order
@@ -25,6 +26,11 @@ class Gathered:
     failed: dict[str, str] = field(default_factory=dict)  # node id -> first line of a failure
     notes: list[str] = field(default_factory=list)  # what was left out on purpose
     problems: list[str] = field(default_factory=list)  # what could not be read or written
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The models that were found and not scanned."""
+        return tuple(model_of(node_id, self.config) for node_id in self.waiting)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Takes the results of a test once it is over."""
@@ -53,7 +59,7 @@ class Gathered:
         results = results_in(report.user_properties)
         failure = self.failed.pop(report.nodeid, None)
         if failure and not results:
-            path = report.nodeid.removesuffix(f"::{ITEM}")
+            path = model_of(report.nodeid, self.config)
             results = [ScanResult(path, "", "error", error=f"the scan itself failed: {failure}")]
         if results:
             self.waiting.pop(report.nodeid, None)

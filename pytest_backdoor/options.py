@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import shlex
 from collections.abc import Callable, Iterable, Mapping
@@ -234,10 +235,20 @@ def with_arguments(under: Options, arguments: Mapping[str, Any], where: str = ""
     return layered(under, arguments, lambda name: prefix + name, folder)
 
 
-def flags(options: Options, prefix: str = PREFIX) -> list[str]:
-    """The flags that repeat what differs from the defaults, without the reports."""
-    default = Options()
-    changed = (name for name in PER_MODEL if getattr(options, name) != getattr(default, name))
+def anchored(options: Options, folder: Path) -> Options:
+    """The options with relative paths taken from the folder; unchanged while that is the current one."""
+    with contextlib.suppress(FileNotFoundError):  # the current folder may be gone
+        if Path.cwd() == folder:
+            return options
+    return dataclasses.replace(
+        options, **{name: setting.anchor(folder, getattr(options, name)) for name, setting in SETTINGS.items()}
+    )
+
+
+def flags(options: Options, prefix: str = PREFIX, under: Options | None = None) -> list[str]:
+    """The flags that repeat what differs from the defaults, or from what lies under the flags, without the reports."""
+    usual = (Options(), under or Options())
+    changed = (name for name in PER_MODEL if any(getattr(options, name) != getattr(each, name) for each in usual))
     return [text for name in changed for text in _as_flags(name, getattr(options, name), prefix)]
 
 
@@ -275,10 +286,10 @@ def parsed(namespace: argparse.Namespace) -> dict[str, Any]:
 
 
 def _as_flags(name: str, value: Any, prefix: str) -> list[str]:
-    """The flags that set the option to a value other than its default."""
+    """The flags that set the option to the value, as far as flags can: they switch nothing off."""
     setting = SETTINGS[name]
     if setting.metavar is None:
-        return [flag(name, prefix)]
+        return [flag(name, prefix)] if value else []
     return [f"{flag(name, prefix)}={text}" for text in setting.write(value)]
 
 

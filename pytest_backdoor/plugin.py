@@ -19,7 +19,6 @@ from pytest_backdoor.collect import (
     is_model_file,
     model_files,
     passed_over,
-    shown,
     weights_files,
     weights_note,
 )
@@ -27,6 +26,7 @@ from pytest_backdoor.context import CURRENT, Context
 from pytest_backdoor.errors import BackdoorError, OptionError
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
+from pytest_backdoor.report.words import path_from
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pytest_backdoor.seeds import Seeds
 
 OPTIONS = pytest.StashKey[Options]()
+UNDER = pytest.StashKey[Options]()  # what holds where there are no flags
 GATHERED = pytest.StashKey[Gathered]()
 MARKER = "backdoor(model=None, **options): names the model file of backdoor_model, and options of its scan"
 
@@ -60,12 +61,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
     config.addinivalue_line("markers", MARKER)
     try:
-        config.stash[OPTIONS] = _options_of_run(config)
+        config.stash[UNDER] = _options_of_ini(config)
+        config.stash[OPTIONS] = option.layered(config.stash[UNDER], option.parsed(config.option), option.flag)
         check_formats(config.stash[OPTIONS].report)
     except OptionError as problem:
         raise pytest.UsageError(str(problem)) from None
     if not hasattr(config, "workerinput"):
-        config.stash[GATHERED] = Gathered()
+        config.stash[GATHERED] = Gathered(config)
         config.pluginmanager.register(config.stash[GATHERED], "backdoor-gathered")
 
 
@@ -89,12 +91,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     patterns = config.getini("norecursedirs")
     folders = [Path(argument).resolve() for argument in config.args if Path(argument).is_dir()]
     gathered.problems += [
-        f"not scanned: {shown(file, config.invocation_params.dir)}, {reason}"
+        f"not scanned: {path_from(config.invocation_params.dir, file)}, {reason}"
         for folder in folders
         for file, reason in passed_over(folder, patterns).items()
     ]
     weights = (file for folder in folders for file in weights_files(folder))
-    gathered.notes += [weights_note(shown(file, config.invocation_params.dir)) for file in weights]
+    gathered.notes += [weights_note(path_from(config.invocation_params.dir, file)) for file in weights]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -123,8 +125,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Tells what runs inside the test its options, where results go and what repeats it."""
-    options = item.config.stash[OPTIONS]
-    token = CURRENT.set(Context(options, _recorder(item), command(item, options)))
+    options, under = item.config.stash[OPTIONS], item.config.stash[UNDER]
+    start = item.config.invocation_params.dir
+    token = CURRENT.set(Context(options, _recorder(item), command(item, options, under), start))
     try:
         return (yield)
     finally:
@@ -199,11 +202,11 @@ def backdoor_model(request: pytest.FixtureRequest, load_backdoor_model: Callable
 @pytest.fixture
 def backdoor_seeds(request: pytest.FixtureRequest) -> Seeds:
     """Clean images for the model: of the marker, of --backdoor-seeds, of the ini file, else from beside the model."""
-    from pytest_backdoor.assertions import seeds_for
+    from pytest_backdoor.assertions import options_now, seeds_for
     from pytest_backdoor.seeds import as_seeds
 
     try:
-        return as_seeds(seeds_for(_model_path(request), None, CURRENT.get().options))
+        return as_seeds(seeds_for(_model_path(request), None, options_now({})))
     except BackdoorError as problem:
         raise _failure(f"backdoor_seeds: {problem}") from None
 
@@ -233,13 +236,12 @@ def _failure(text: str) -> BaseException:
     return pytest.fail.Exception(text, pytrace=False)
 
 
-def _options_of_run(config: pytest.Config) -> Options:
-    """Ini keys over the defaults, flags over the ini keys."""
+def _options_of_ini(config: pytest.Config) -> Options:
+    """Ini keys over the defaults."""
     ini = {name: _ini_value(config, option.ini_key(name)) for name in option.SETTINGS}
     given = {name: value for name, value in ini.items() if value is not None}
     folder = (config.inipath or config.rootpath / "none").parent
-    under = option.layered(Options(), given, lambda name: f"ini key {option.ini_key(name)}", folder)
-    return option.layered(under, option.parsed(config.option), option.flag)
+    return option.layered(Options(), given, lambda name: f"ini key {option.ini_key(name)}", folder)
 
 
 def _ini_value(config: pytest.Config, key: str) -> Any:

@@ -30,10 +30,10 @@ def write(gathered: Gathered, options: Options) -> list[str]:
     from pytest_backdoor.report import Run, write_reports
 
     about = {"name": tool.NAME, "version": tool.version()} | gathered.tool
-    missing = tuple(node_id.rpartition("::")[0] for node_id in gathered.waiting)
     results = sorted(gathered.results, key=lambda result: result.path)  # xdist ends them in any order
-    run = Run(tuple(results), about, option.to_dict(options), missing)
-    return [f"report not written: {problem}" for problem in write_reports(options.report, run)]
+    run = Run(tuple(results), about, option.to_dict(options), gathered.missing)
+    targets = option.anchored(options, gathered.config.invocation_params.dir).report
+    return [f"report not written: {problem}" for problem in write_reports(targets, run)]
 
 
 def show(terminal: pytest.TerminalReporter, gathered: Gathered, scanning: bool) -> None:
@@ -50,9 +50,8 @@ def _lines(gathered: Gathered, scanning: bool, terminal: pytest.TerminalReporter
     from pytest_backdoor.report.words import visible
 
     lines = _table(gathered, terminal) if gathered.results else []
-    missing = [node_id.rpartition("::")[0] for node_id in gathered.waiting]
-    said = [f"not scanned: {path}" for path in missing] + gathered.notes + gathered.problems
-    if scanning and not gathered.results and not missing:
+    said = [f"not scanned: {path}" for path in gathered.missing] + gathered.notes + gathered.problems
+    if scanning and not gathered.results and not gathered.waiting:
         said.insert(0, _nothing(gathered))
     return lines + [visible(line) for line in said]
 

@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import hashlib
 import importlib
+import io
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -56,7 +58,10 @@ def write_with(path: Path, write: Callable[[Path], object]) -> str | None:
 
 
 def save_triggers(result: ScanResult, folder: Path) -> ScanResult:
-    """The result with each finding's trigger saved in the folder; what could not be saved is said in ``skipped``."""
+    """The result with each finding's trigger saved in the folder; what could not be saved is said in ``skipped``.
+
+    No file of another trigger is replaced: one of the same model that other seeds or options led to keeps its name.
+    """
     stem = result.sha256[:12] or "model"
     saved = [_save_trigger(finding, folder / f"{stem}-{index}.npz") for index, finding in enumerate(result.findings)]
     problems = tuple(f"trigger not saved: {problem}" for _, problem in saved if problem)
@@ -80,8 +85,19 @@ def save_inputs(run: FuzzRun, folder: Path) -> FuzzRun:
 def _save_trigger(finding: Finding, path: Path) -> tuple[Finding, str | None]:
     if finding.trigger is None:
         return finding, None
-    problem = _attempt(path, finding.trigger.save)
+    file = io.BytesIO()
+    finding.trigger.save(file)
+    path = _free(path, file.getvalue())
+    problem = _attempt(path, lambda part: part.write_bytes(file.getvalue()))
     return (finding, problem) if problem else (dataclasses.replace(finding, trigger_path=path.as_posix()), None)
+
+
+def _free(path: Path, content: bytes) -> Path:
+    """The path, or one beside it that ends in the content's digest where the path holds something else."""
+    with contextlib.suppress(OSError):  # writing says what is wrong
+        if path.is_file() and path.read_bytes() != content:
+            return path.with_stem(f"{path.stem}-{hashlib.sha256(content).hexdigest()[:8]}")
+    return path
 
 
 def _render(name: str, run: Run, part: Path) -> None:

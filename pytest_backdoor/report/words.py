@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from pytest_backdoor.results import Finding, FuzzRun, Planted, ScanResult, SelfTest
 
@@ -13,6 +15,11 @@ def visible(text: str) -> str:
     Names of models and layers, and messages about them, come from whoever made the file.
     """
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def path_from(folder: Path | None, path: Path) -> str:
+    """The path as a user standing in the folder would type it."""
+    return os.path.relpath(path, folder) if folder and path.is_relative_to(folder) else str(path)
 
 
 def percent(share: float) -> str:

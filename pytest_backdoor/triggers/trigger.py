@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -77,8 +77,8 @@ class Trigger:
             return float(np.mean(np.abs(self.arrays["delta"]).max(-1) > 0.01))
         return 1.0
 
-    def save(self, path: Path) -> None:
-        """Writes the trigger as ``.npz``, without pickles."""
+    def save(self, path: Path | IO[bytes]) -> None:
+        """Writes the trigger as ``.npz``, without pickles, to a path or an open file."""
         stored: dict[str, Any] = {**self.arrays, "family": np.array(self.family)}
         np.savez_compressed(path, **stored)
 

@@ -28,6 +28,16 @@ def test_it_warns_on_request(models, pytester):
     result.stdout.fnmatch_lines(["*UserWarning: INCONCLUSIVE models/unsure.keras: 8 seeds are too few*"])
 
 
+def test_a_warning_that_fails_shows_no_traceback(models, pytester):
+    models("unsure.keras")
+    result = pytester.runpytest(
+        "--backdoor-scan", "models", "--backdoor-inconclusive=warn", "-Werror::UserWarning", "--tb=short"
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["INCONCLUSIVE models/unsure.keras: 8 seeds are too few*"])
+    result.stdout.no_fnmatch_line("*assertions.py*")
+
+
 def test_neither_choice_lets_an_error_pass(models, pytester):
     models("broken.keras")
     pytester.runpytest("--backdoor-scan", "models", "--backdoor-inconclusive=skip").assert_outcomes(failed=1)

@@ -57,6 +57,23 @@ def test_the_printed_command_repeats_the_one_model(models, pytester):
     result.assert_outcomes(failed=1)
 
 
+def test_a_name_that_pytest_takes_for_syntax_is_repeated_by_the_console_script(models, pytester):
+    models("backdoor[1].keras")
+    result = pytester.runpytest("--backdoor-scan", "models", "--backdoor-alpha=0.05")
+    result.stdout.fnmatch_lines(["  repeat   pytest-backdoor scan 'models/backdoor?1?.keras' --alpha=0.05"])
+
+
+def test_models_are_named_from_where_the_user_stands(models, pytester, monkeypatch):
+    models("bug.keras", "clean.keras", "unscanned.keras")
+    pytester.makeini("[pytest]")
+    monkeypatch.chdir(pytester.path / "models")
+    result = pytester.runpytest("--backdoor-scan", ".", "--maxfail=1", "--backdoor-report=json:report.json")
+    result.stdout.fnmatch_lines(["*bug.keras: the scan itself failed*", "not scanned: clean.keras"])
+    document = json.loads((pytester.path / "models/report.json").read_text())
+    assert [entry["path"] for entry in document["models"]] == ["bug.keras"]
+    assert document["missing"] == ["clean.keras", "unscanned.keras"]
+
+
 def test_an_error_does_not_pass_and_the_rest_is_scanned(models, pytester):
     models("broken.keras", "clean.keras")
     result = pytester.runpytest("--backdoor-scan", "models")

@@ -2,7 +2,6 @@
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 
@@ -36,11 +35,13 @@ def test_verdicts_cross_from_the_workers_to_summary_and_reports(models, pytester
     assert "backdoor_p_value" in (pytester.path / "out.xml").read_text()
 
 
-def test_a_report_has_its_models_in_one_order_whichever_is_done_first(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    gathered = Gathered([ScanResult(path, "", "clean") for path in ("b.keras", "a.keras")])
-    summary.write(gathered, Options(report=(("json", Path("r.json")),)))
-    assert [entry["path"] for entry in json.loads(Path("r.json").read_text())["models"]] == ["a.keras", "b.keras"]
+def test_a_report_has_its_models_in_one_order_whichever_is_done_first(tmp_path, pytestconfig):
+    gathered = Gathered(pytestconfig, [ScanResult(path, "", "clean") for path in ("b.keras", "a.keras")])
+    summary.write(gathered, Options(report=(("json", tmp_path / "r.json"),)))
+    assert [entry["path"] for entry in json.loads((tmp_path / "r.json").read_text())["models"]] == [
+        "a.keras",
+        "b.keras",
+    ]
 
 
 def test_a_worker_that_dies_is_an_error_of_its_model(models, pytester, parallel):
@@ -66,8 +67,8 @@ def test_a_worker_prints_and_writes_nothing_itself(models, pytester):
     assert not (pytester.path / "report.json").exists()
 
 
-def test_the_models_of_all_workers_are_waited_for_once():
-    gathered = Gathered()
+def test_the_models_of_all_workers_are_waited_for_once(pytestconfig):
+    gathered = Gathered(pytestconfig)
     for _ in range(2):
         gathered.pytest_xdist_node_collection_finished(None, ["a.keras::backdoor", "test_x.py::test_y"])
     assert list(gathered.waiting) == ["a.keras::backdoor"]
