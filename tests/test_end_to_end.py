@@ -139,21 +139,6 @@ def test_the_saved_trigger_works_on_its_model_and_not_on_the_clean_twin(run, ent
     assert f"  model    models/{BAD}.keras\n" in done.stdout
 
 
-def test_the_same_seed_gives_the_same_report_in_parallel_too(run, reported, folder):
-    pytest.importorskip("xdist")
-    report = "--backdoor-report=json:parallel.json"
-    done = run("-pxdist", "-n2", "--dist=loadfile", "--backdoor-scan", "models", report)
-    assert done.returncode == 1, done.stdout + done.stderr
-    first, second = (timeless(json.loads((folder / name).read_text())) for name in ("out.json", "parallel.json"))
-    assert first == second
-
-
-def timeless(document):
-    """The report without what differs from run to run: seconds and the order of the models."""
-    models = sorted(document["models"], key=lambda model: model["path"])
-    return document | {"models": [model | {"seconds": None} for model in models]}
-
-
 ASSERTION = """
 import pytest
 from pytest_backdoor import assert_no_backdoor
@@ -164,12 +149,27 @@ def test_model(load_backdoor_model, name):
 """
 
 
-def test_the_assertion_passes_a_clean_model_and_fails_a_backdoored_one_with_the_report(run, folder):
+@pytest.fixture(scope="module")
+def parallel(run, folder):
+    """A run of assertions and of one model file, side by side."""
+    pytest.importorskip("xdist")
     (folder / "test_models.py").write_text(ASSERTION.format(good=GOOD, bad=BAD))
-    done = run("test_models.py")
-    assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
-    assert "BACKDOOR all-to-one, target class 7: " in done.stdout
-    assert f"test_models.py::test_model[{BAD}]" in done.stdout
+    report = "--backdoor-report=json:parallel.json"
+    return run("-pxdist", "-n2", "--dist=loadfile", "--backdoor-scan", "test_models.py", f"models/{BAD}.keras", report)
+
+
+def test_the_assertion_passes_a_clean_model_and_fails_a_backdoored_one_with_the_report(parallel):
+    assert "2 failed, 1 passed" in parallel.stdout, parallel.stdout + parallel.stderr
+    assert "BACKDOOR all-to-one, target class 7: " in parallel.stdout.partition(f"test_model[{BAD}]")[2]
+    assert f"test_models.py::test_model[{BAD}]" in parallel.stdout
+
+
+def test_the_same_seed_gives_the_same_report_in_parallel_too(parallel, reported, folder):
+    first, second = (json.loads((folder / name).read_text()) for name in ("out.json", "parallel.json"))
+    (model,) = (model for model in first["models"] if Path(model["path"]).stem == BAD)
+    scanned = [each | {"seconds": model["seconds"]} for each in second["models"]]
+    assert model in scanned
+    assert {name: first[name] for name in ("tool", "options")} == {name: second[name] for name in ("tool", "options")}
 
 
 @pytest.mark.parametrize(("name", "code"), [(GOOD, 0), (BAD, 1)])

@@ -18,7 +18,14 @@ from pytest_backdoor.loading.config_walk import REBUILD, Node, nodes
 ALLOWANCE = 10  # times the stored weights
 FLOOR = 1_000_000  # weights, 4 MB: never worth refusing
 CALLS = 10_000  # of layers; the largest networks have about a thousand layers
+PASSES = 1_000_000  # calls that come before their input, times layers: half a minute
 LARGEST = 10**18  # above this a size is only "too large"; keeps the arithmetic and the message short
+CURVES = (
+    ("Precision", "Recall"),
+    ("Recall", "Precision"),
+    ("Sensitivity", "Specificity"),
+    ("Specificity", "Sensitivity"),
+)
 TENSOR = "__keras_tensor__"  # how Keras writes an input that another layer gives
 
 Shape = list[Any]
@@ -45,6 +52,30 @@ def refuse_unrolled(config: object) -> None:
             f"the configuration calls layers {min(calls, LARGEST):,} times, because models in it use each other again "
             f"and again; loading it could take for ever. {REBUILD}"
         )
+
+
+def refuse_disordered(config: object) -> None:
+    """Raises UnsafeModelError where many layers come before their inputs: Keras reads all of them again for each."""
+    for node, layer in nodes(config):
+        layers = node.get("layers")
+        if not isinstance(layers, list):
+            continue
+        places = {str(each.get("name")): place for place, each in enumerate(layers) if isinstance(each, dict)}
+        early = sum(places.get(name, -1) > place for place, each in enumerate(layers) for name in _inputs(each))
+        if early * len(layers) > PASSES:
+            raise UnsafeModelError(
+                f"{early:,} calls in {layer} come before their input; loading it could take for ever. Received: "
+                f"{len(layers):,} layers in another order than Keras writes. {REBUILD}"
+            )
+
+
+def _inputs(layer: object) -> Iterator[str]:
+    """The names of the layers whose output each call of a layer takes."""
+    calls = layer.get("inbound_nodes") if isinstance(layer, dict) else None
+    for node, _ in nodes(calls):
+        history = node.get("keras_history")
+        if isinstance(history, list) and history:
+            yield str(history[0])
 
 
 def _calls(node: object) -> int:
@@ -184,7 +215,8 @@ def _convolution_lstm(config: Node, shape: Shape) -> int:
 
 def _attention(config: Node, shape: Shape) -> int:
     heads, outputs = _size(config.get("num_heads")), _size(config.get("output_shape"))
-    return heads * (_size(config.get("key_dim")) * _size(shape[-1:]) + _size(config.get("value_dim")) * outputs)
+    keys, values = _size(config.get("key_dim")), _size(config.get("value_dim"))
+    return heads * (max(keys, values) * _size(shape[-1:]) + values * outputs)
 
 
 def _grouped_attention(config: Node, shape: Shape) -> int:
@@ -203,15 +235,21 @@ def _slopes(config: Node, shape: Shape) -> int:
     return _size([size for axis, size in enumerate(shape) if axis > 0 and axis not in shared_axes])
 
 
-COUNTS: dict[str, Callable[[Node, Shape], int]] = {
-    "Dense": _dense,
-    "EinsumDense": _einsum_dense,
-    "Embedding": _embedding,
-    "ReversibleEmbedding": _embedding,
-    "AdditiveAttention": lambda config, shape: _size(shape[-1:]),
+UNSHAPED: dict[str, Callable[[Node, Shape], int]] = {  # what a configuration says without an input shape
+    **dict.fromkeys(("Embedding", "ReversibleEmbedding"), _embedding),
     "LayerScale": _product("projection_dim"),
     "STFTSpectrogram": _product("frame_length", "fft_length"),
     "MelSpectrogram": _product("num_mel_bins", "fft_length"),  # a matrix that no file stores; honest ones are small
+    "TextVectorization": _product("ngrams"),  # a list as long
+    # Metrics of a model in the model that was compiled, which no file stores either.
+    **dict.fromkeys(("IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"), _product("num_classes", "num_classes")),
+    **dict.fromkeys(("AUC", *(f"{a}At{b}" for a, b in CURVES)), _product("num_thresholds")),
+}
+COUNTS: dict[str, Callable[[Node, Shape], int]] = {
+    **UNSHAPED,
+    "Dense": _dense,
+    "EinsumDense": _einsum_dense,
+    "AdditiveAttention": lambda config, shape: _size(shape[-1:]),
     "MultiHeadAttention": _attention,
     "GroupQueryAttention": _grouped_attention,
     "PReLU": _slopes,
@@ -227,11 +265,4 @@ COUNTS: dict[str, Callable[[Node, Shape], int]] = {
     **{f"ConvLSTM{n}D": _convolution_lstm for n in "123"},
     **{f"{kind}Normalization": _normalization for kind in ("Batch", "Group", "Layer", "RMS", "")},
 }
-SHAPED = COUNTS.keys() - {  # these are counted without a shape
-    "Embedding",
-    "LayerScale",
-    "MelSpectrogram",
-    "Normalization",
-    "ReversibleEmbedding",
-    "STFTSpectrogram",
-}
+SHAPED = COUNTS.keys() - UNSHAPED.keys()

@@ -14,7 +14,13 @@ from pytest_backdoor.errors import BackdoorError, UnreadableModelError
 from pytest_backdoor.loading import archive
 from pytest_backdoor.loading.config_walk import ADDRESS, refuse_unsafe
 from pytest_backdoor.loading.hdf5_walk import count_elements
-from pytest_backdoor.loading.parameters import refuse_computed, refuse_oversized, refuse_unrolled, refuse_unshaped
+from pytest_backdoor.loading.parameters import (
+    refuse_computed,
+    refuse_disordered,
+    refuse_oversized,
+    refuse_unrolled,
+    refuse_unshaped,
+)
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 ZIP, HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
@@ -82,6 +88,7 @@ def _check_keras(path: Path) -> None:
     refuse_unsafe(config)
     refuse_computed(config)
     refuse_unrolled(config)
+    refuse_disordered(config)
     refuse_unshaped(config)
     refuse_oversized(config, stored)
 
@@ -98,6 +105,7 @@ def _check_hdf5(path: Path) -> None:
     refuse_unsafe(config)
     refuse_computed(config)
     refuse_unrolled(config)
+    refuse_disordered(config)
     refuse_oversized(config, stored)
 
 

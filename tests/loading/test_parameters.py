@@ -11,7 +11,7 @@ import h5py
 import pytest
 
 from pytest_backdoor.errors import UnsafeModelError
-from pytest_backdoor.loading.parameters import COUNTS, declared
+from pytest_backdoor.loading.parameters import COUNTS, declared, refuse_disordered
 from pytest_backdoor.loading.safety import check
 
 Edited = Callable[[Callable[[dict[str, Any]], None]], Path]
@@ -126,7 +126,10 @@ def test_an_h5_file_of_a_functional_model_states_its_shapes_in_the_inputs() -> N
         ("DepthwiseConv2D", {"kernel_size": [3, 3], "depth_multiplier": 2}, [None, 8, 8, 4], 9 * 4 * 2),
         ("SeparableConv2D", {"filters": 5, "kernel_size": [3, 3]}, [None, 8, 8, 4], 9 * 4 + 4 * 5),
         ("ConvLSTM2D", {"filters": 5, "kernel_size": [3, 3]}, [None, 2, 8, 8, 4], 9 * 5 * (5 + 4)),
-        ("MultiHeadAttention", {"num_heads": 2, "key_dim": 3, "value_dim": 4}, [None, 9, 5], 2 * (3 * 5 + 4)),
+        ("MultiHeadAttention", {"num_heads": 2, "key_dim": 3, "value_dim": 4}, [None, 9, 5], 2 * (4 * 5 + 4)),
+        ("TextVectorization", {"ngrams": 18}, [], 18),
+        ("MeanIoU", {"num_classes": 30}, [], 900),
+        ("PrecisionAtRecall", {"num_thresholds": 30}, [], 30),
         ("GroupQueryAttention", {"num_query_heads": 2, "head_dim": 3}, [None, 9, 5], 2 * 3 * 5),
         ("BatchNormalization", {"axis": 1}, [None, 8, 4], 8),
         ("LayerNormalization", {"axis": [-2, -1]}, [None, 8, 4], 32),
@@ -150,6 +153,21 @@ def test_no_honest_layer_declares_more_than_it_has(model: str, request: pytest.F
         if type(layer).__name__ in COUNTS:
             node = keras.saving.serialize_keras_object(layer)
             assert 0 < declared(node) <= layer.count_params()
+
+
+def test_layers_that_come_before_their_inputs_are_refused_where_there_are_many() -> None:
+    def tensor(name: str) -> dict[str, Any]:
+        return {"class_name": "__keras_tensor__", "config": {"shape": [None, 4], "keras_history": [name, 0, 0]}}
+
+    def identity(number: int) -> dict[str, Any]:
+        calls = [{"args": [tensor(f"layer{number - 1}")], "kwargs": {}}] if number else []
+        return {"class_name": "Identity", "name": f"layer{number}", "inbound_nodes": calls}
+
+    layers = [identity(number) for number in range(1100)]
+    refuse_disordered({"config": {"name": "deep", "layers": layers}})
+    with pytest.raises(UnsafeModelError, match=r"^1,099 calls .* before their input; .* Received: 1,100 layers in"):
+        refuse_disordered({"config": {"name": "deep", "layers": layers[::-1]}})
+    refuse_disordered({"config": {"name": "deep", "layers": layers[:500][::-1]}})  # that takes a few seconds
 
 
 def test_models_that_use_each_other_again_and_again_are_refused(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -76,6 +78,13 @@ class FakeModel:
 def pytest_configure(config):
     patch = pytest.MonkeyPatch()
     config.add_cleanup(patch.undo)
-    # Not by dotted text: pytester forgets modules that the package still has as attributes.
-    patch.setattr(importlib.import_module("pytest_backdoor.scan"), "scan", scan)
-    patch.setattr(importlib.import_module("pytest_backdoor.loading.keras_file"), "load", lambda path: FakeModel())
+    for name, function, fake in (("scan", "scan", scan), ("loading.keras_file", "load", lambda path: FakeModel())):
+        patch.setattr(_module(f"pytest_backdoor.{name}", patch), function, fake, raising=False)
+
+
+def _module(name: str, patch: pytest.MonkeyPatch) -> ModuleType:
+    """The module; in a process that has no Keras an empty one in its place, for xdist's workers load Keras slowly."""
+    if "keras" in sys.modules:
+        return importlib.import_module(name)  # not by dotted text: pytester forgets what the package still has
+    patch.setitem(sys.modules, name, ModuleType(name))
+    return sys.modules[name]
