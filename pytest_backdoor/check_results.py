@@ -54,7 +54,7 @@ class Screening:
     boundary: float
     rule: Literal["normal", "empirical"]  # where the boundary comes from
     poor: str | None  # why a normal fit does not hold
-    false_rejections: float  # share of clean images that the boundary rejects
+    false_rejections: float  # share of clean images that it rejects, had they the suspicious ones' mix of classes
     clean: int  # images that it was found from
     overlays: int  # clean images that each image was blended with
     rejected: tuple[int, ...]  # numbers of the suspicious images under the boundary, from 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -32,46 +33,67 @@ def screen(model: Any, images: Any, seeds: Any, settings: strip.Settings, option
     given, rng = as_seeds(seeds), generator(options.seed, f"{digest} strip")
     suspects = fit_suspects(form, given, images)
     contract = check(form, given, options.min_accuracy, rng)
-    clean = bounded(contract.known, settings.clean, rng).images
+    clean = bounded(contract.known, settings.clean, rng)
     if len(clean) < 2:
         raise ContractError(f"the model classifies {len(clean)} seeds right, and two are needed. Give more seeds.")
     moves = strip.shifts(len(clean), settings.overlays, rng)
-    own = strip.entropies(contract.subject, clean, clean, moves)
-    found = strip.entropies(contract.subject, suspects.images, clean, moves)
+    own = strip.entropies(contract.subject, clean.images, clean.images, moves)
+    found = strip.entropies(contract.subject, suspects.images, clean.images, moves)
     boundary = strip.boundary(own, settings)
-    return _screening(name, digest, own, found, suspects.names or (), len(moves), boundary, options)
-
-
-def _screening(
-    name: str,
-    digest: str,
-    clean: np.ndarray,
-    suspicious: np.ndarray,
-    names: tuple[str, ...],
-    overlays: int,
-    boundary: strip.Boundary,
-    options: Options,
-) -> Screening:
-    rejected = np.flatnonzero(suspicious < boundary.value)
-    count, expected = len(suspicious), boundary.expected
-    if too_many(count, count, expected, len(clean)) > options.alpha:
-        raise ContractError(
-            f"{count} suspicious image{'s' * (count > 1)} cannot be told from falsely rejected ones at alpha "
-            f"{options.alpha:g}: the boundary from {len(clean)} seeds rejects {expected:.2g} of clean images. Give "
-            f"{math.ceil(1 / options.alpha) - 1} seeds or more, more suspicious images, or a smaller frr."
-        )
+    rejected, once = np.flatnonzero(found < boundary.value), _different(suspects.images)
+    seen = contract.subject.classes(suspects.images[once])
+    expected, known = false_rejections(own < boundary.value, clean.labels, seen, boundary.expected)
+    _refuse_few(len(once), expected, known, options.alpha)
+    names = suspects.names or ()
     return Screening(
         name,
         digest,
-        tuple(suspicious.tolist()),
+        tuple(found.tolist()),
         boundary.value,
         boundary.rule,
         boundary.poor,
         expected,
         len(clean),
-        overlays,
+        len(moves),
         tuple(rejected.tolist()),
         tuple(names[number] for number in rejected) if names else (),
-        too_many(len(rejected), count, expected, len(clean)),
-        strip.histogram(boundary.value, clean, np.zeros(0), suspicious),
+        too_many(len(np.intersect1d(rejected, once)), len(once), expected, known),
+        strip.histogram(boundary.value, own, np.zeros(0), found),
     )
+
+
+def false_rejections(
+    rejected: np.ndarray, labels: np.ndarray, classes: np.ndarray, least: float
+) -> tuple[float, float]:
+    """Share of clean images that are rejected where their classes are mixed as here, and how many seeds say so.
+
+    ``rejected (n,)`` says which seeds with the labels ``(n,)`` are; ``classes (m,)`` are those of other images. Some
+    classes are surer by nature. The share is as large as the next seed that is rejected would make it, so it holds for
+    images of one class as for the mix of the seeds; it is ``least``, that of all seeds, or more. Of classes without
+    seeds one seed's worth is known.
+    """
+    present, counts = np.unique(classes, return_counts=True)
+    weights, members = counts / counts.sum(), labels == present[:, None]
+    known = np.maximum(1, members.sum(1))
+    shares = np.where(members.any(1), (members & rejected).sum(1) / known, least)
+    worth = float(1 / np.sum(weights**2 / known))
+    return max(least, (float(weights @ shares) * worth + 1) / (worth + 1)), worth
+
+
+def _different(images: np.ndarray) -> np.ndarray:
+    """The numbers of the images without those that repeat an earlier one, which say nothing new."""
+    first: dict[bytes, int] = {}
+    for number, image in enumerate(images):
+        first.setdefault(hashlib.sha256(image.tobytes()).digest(), number)
+    return np.array(list(first.values()))
+
+
+def _refuse_few(count: int, expected: float, known: float, alpha: float) -> None:
+    """Raises ContractError where so many images could not be told from falsely rejected ones if all were rejected."""
+    if too_many(count, count, expected, known) > alpha:
+        raise ContractError(
+            f"{count} suspicious image{'s' * (count > 1)} cannot be told from falsely rejected ones at alpha "
+            f"{alpha:g}: the boundary rejects {expected:.2g} of the clean images that the model takes for the same "
+            f"classes, as {known:.0f} seeds say. Give {math.ceil(1 / alpha) - 1} seeds or more of each class, more "
+            "suspicious images, or a smaller frr."
+        )

@@ -40,7 +40,7 @@ def tail(distance: float, freedom: int) -> float:
     return float(stats.t.sf(distance, freedom))
 
 
-def too_many(hits: int, count: int, expected: float, known: int) -> float:
+def too_many(hits: int, count: int, expected: float, known: float) -> float:
     """The p-value of so many of ``count`` images beyond a boundary that ``known`` others put at a share ``expected``.
 
     Beta-binomial, which is exact for a boundary that is one of the known values (Wilks, 1942): with few known ones the

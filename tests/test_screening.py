@@ -10,7 +10,7 @@ from pytest_backdoor.check_results import Histogram, Screening, screening_from_d
 from pytest_backdoor.confirm.strip import Settings
 from pytest_backdoor.options import Options
 from pytest_backdoor.report import screened
-from pytest_backdoor.screening import screen
+from pytest_backdoor.screening import false_rejections, screen
 from tests.tiny import bright_model
 
 NAME = "mnist_pattern_to_one"
@@ -25,10 +25,10 @@ SCREENING = Screening(
 def planted(example, examples):
     """The model, seeds, other clean images, and the same with the trigger where it has something to do."""
     model, images, labels = example(NAME)
-    half = len(images) // 2
+    seeds, others = slice(0, None, 2), slice(1, None, 2)  # they lie sorted by class
     trigger = Trigger.load(examples / "planted" / f"{NAME}.npz")
-    unit = images[half:].reshape(-1, 28, 28, 1).astype("float32") / (255 if images.max() > 1 else 1)
-    return model, (images[:half], labels[:half]), images[half:], trigger.apply(unit[labels[half:] != 7])
+    unit = images[others].reshape(-1, 28, 28, 1).astype("float32") / (255 if images.max() > 1 else 1)
+    return model, (images[seeds], labels[seeds]), images[others], trigger.apply(unit[labels[others] != 7])
 
 
 def as_given(triggered, images):
@@ -83,8 +83,32 @@ def test_a_share_or_number_that_cannot_be_is_refused(given):
 
 def test_few_images_and_seeds_that_cannot_tell_are_refused(planted):
     model, seeds, clean, _ = planted
-    with pytest.raises(ContractError, match=r"1 suspicious image cannot be told .* Give 99999 seeds or more"):
+    with pytest.raises(ContractError, match=r"1 suspicious image cannot be told .* Give 99999 seeds or more of each"):
         assert_inputs_clean(model, clean[:1], seeds, alpha=1e-5, **FEW)
+
+
+def test_classes_that_are_surer_by_nature_are_expected_to_be_rejected_more_often():
+    labels = np.repeat([0, 1], 50)
+    rejected = np.zeros(100, bool)
+    rejected[[0, 1, 2]] = True  # all of class 0
+    mixed = np.array([0, 1] * 20)
+    assert false_rejections(rejected, labels, mixed, 0.01) == pytest.approx((4 / 101, 100))  # the fourth may be next
+    assert false_rejections(rejected, labels, mixed, 0.05) == pytest.approx((0.05, 100))
+    assert false_rejections(rejected, labels, np.zeros(7, int), 0.01) == pytest.approx((4 / 51, 50))
+    assert false_rejections(rejected, labels, np.ones(7, int), 0.01) == pytest.approx((1 / 51, 50))
+    worth = 1 / ((3 / 4) ** 2 / 50 + (1 / 4) ** 2 / 50)
+    share = (3 / 4 * 3 / 50 * worth + 1) / (worth + 1)
+    assert false_rejections(rejected, labels, np.array([0, 0, 0, 1]), 0.01) == pytest.approx((share, worth))
+    assert false_rejections(rejected, labels, np.full(9, 5), 0.01) == pytest.approx((1.01 / 2, 1))  # nobody knows it
+
+
+def test_an_image_that_comes_again_says_nothing_new(planted):
+    model, seeds, clean, triggered = planted
+    one = as_given(triggered[:1], clean)
+    few = screen(model, np.concatenate([clean[:30], one]), seeds, Settings(overlays=10), Options())
+    many = screen(model, np.concatenate([clean[:30], np.repeat(one, 8, 0)]), seeds, Settings(overlays=10), Options())
+    assert many.p_value == few.p_value
+    assert set(many.rejected) >= set(range(30, 38))
 
 
 def test_images_of_another_shape_are_refused():
@@ -114,7 +138,8 @@ def _halves(images):
 
 def test_the_report_says_which_how_many_and_what_goes_unseen():
     assert screened.text(SCREENING, 0.01) == (
-        "BACKDOOR inputs: 2 of 3 images stay predictable when blended with clean ones (STRIP), 1 % of clean images do\n"
+        "BACKDOOR inputs: 2 of 3 images stay predictable when blended with clean ones (STRIP), 1 % of clean images of "
+        "these classes do\n"
         "  images   0 (x), 2 (y)\n"
         "  p-value  0.0003, alpha 0.01\n"
         "  boundary 0.25 bits, normal, from 100 seeds with 10 overlays each\n"

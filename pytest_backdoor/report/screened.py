@@ -16,7 +16,7 @@ def text(screening: Screening, alpha: float) -> str:
     reason = f", because {screening.poor}" if screening.poor else ""
     lines = (
         f"BACKDOOR inputs: {rejected} of {count} images stay predictable when blended with clean ones (STRIP), "
-        f"{expected} of clean images do",
+        f"{expected} of clean images of these classes do",
         f"  images   {_listed(screening)}",
         f"  p-value  {screening.p_value:.2g}, alpha {alpha:g}",
         f"  boundary {screening.boundary:.3g} bits, {screening.rule}, from {screening.clean} seeds with "
