@@ -266,7 +266,7 @@ def examine(model: Any, seeds: Any, options: Options, name: str | None = None, s
     shown = name or (None if path is None else words.path_from(CURRENT.get().start, path))
     given = _seeds(model, seeds, options)
     result = scan(model, given, options=options, name=shown, suspects=suspects)
-    result = save_triggers(result, options.folder)
+    result = save_triggers(dataclasses.replace(result, options=option.to_dict(options)), options.folder)
     if options.selftest and result.verdict == "clean":
         result = _with_power(result, model, given, options)
     if options.save_inputs is not None and result.verdict != "error":

@@ -167,12 +167,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture
 def load_backdoor_model() -> Callable[[Path | str], Any]:
     """A function that loads a Keras model file, safely: path -> model."""
+    from pytest_backdoor.loading import safety
     from pytest_backdoor.loading.keras_file import load
     from pytest_backdoor.origins import remember
 
     def load_model(path: Path | str) -> Any:
         model = load(Path(path))
-        remember(model, Path(path))
+        remember(model, Path(path), safety.sha256(Path(path)))
         return model
 
     return load_model

@@ -193,6 +193,7 @@ class ScanResult:
     statistics: Mapping[str, float] = field(default_factory=dict)  # evidence of each test, -log10 of a p-value
     image_gradients: int = 0  # cost of the searches
     skipped: tuple[str, ...] = ()  # what was not done, and why
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the scan, as it was run
     error: str | None = None  # why the verdict is error or inconclusive
     image_shape: tuple[int, ...] | None = None  # height, width, channels
     batch_norm: bool | None = None  # whether the network has one
@@ -255,6 +256,7 @@ def to_dict(result: ScanResult) -> dict[str, Any]:
         "statistics": dict(result.statistics),
         "image_gradients": result.image_gradients,
         "skipped": list(result.skipped),
+        "options": dict(result.options),
         "error": result.error,
     }
 
@@ -282,6 +284,7 @@ def from_dict(entry: Mapping[str, Any]) -> ScanResult:
         statistics=entry["statistics"],
         image_gradients=entry["image_gradients"],
         skipped=tuple(entry["skipped"]),
+        options=entry.get("options", {}),
         error=entry["error"],
     )
 

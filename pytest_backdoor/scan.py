@@ -29,6 +29,7 @@ from pytest_backdoor.errors import (
 )
 from pytest_backdoor.loading import keras_file, safety
 from pytest_backdoor.options import Options
+from pytest_backdoor.origins import loaded_sha256
 from pytest_backdoor.results import ScanResult
 from pytest_backdoor.search.coverage import Coverage, coverage
 from pytest_backdoor.seeds import as_seeds, seeds_or_beside
@@ -368,14 +369,11 @@ def generator(seed: int, digest: str) -> np.random.Generator:
 
 
 def sha256_of(model: Any) -> str:
-    """sha256 of a model's file, or of the weights of one in memory; empty for a file that cannot be read."""
+    """sha256 of a model's file, or of the one it was loaded from, or of its weights; empty for an unreadable file."""
     if isinstance(model, str | Path):
         path = Path(model)
         try:
             return safety.sha256(path) if path.is_file() else ""  # a pipe would never end
         except OSError:
             return ""  # loading says what is wrong with the file
-    digest = hashlib.sha256()
-    for weight in getattr(model, "weights", ()):
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()
+    return loaded_sha256(model)

@@ -11,13 +11,18 @@ import numpy as np
 
 from pytest_backdoor.errors import ContractError
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
+IMAGE_SUFFIXES = frozenset(
+    ".avif .bmp .gif .heic .heif .jfif .jp2 .jpe .jpeg .jpg .jxl .pgm .png .ppm .tif .tiff .webp".split()
+)
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # Pillow knows others that run other programs
 MOST_CLASSES = 1e9
 SMALL = 64 << 20  # bytes that any .npz may unpack to
 EXPANSION = 100  # times its own size that a larger one may; images shrink to a twentieth at best
 ROUNDED = 1e-3  # of the largest value, that a value may lie beyond black or white
 FAINT = 16  # fractions between 1 and this are no bytes: images twice as bright as white, or standardised ones
-WANTED = "Give an .npz with x (n, height, width, channels) or (n, height, width) and optionally y (n,)"
+SHAPES = "(n, height, width, channels) or (n, height, width)"
+WANTED = f"Give images {SHAPES}, and labels (n,) if there are any"
+PACKED = f"Give an .npz with x {SHAPES} and optionally y (n,)"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -76,7 +81,7 @@ def in_scale_of(seeds: Seeds, given: Any) -> Seeds:
 
 def _as_images(given: Any) -> Seeds:
     """As ``as_seeds``, but two images in a list are two images."""
-    return as_seeds(given) if isinstance(given, Seeds | str | Path) else from_arrays(given, None)
+    return as_seeds(given) if isinstance(given, Seeds | str | Path) else from_arrays(given, None, "the images")
 
 
 def seeds_beside(model: Path) -> Path | None:
@@ -106,12 +111,12 @@ def read_seeds(path: Path | str) -> Seeds:
         refuse_bomb(path)
         with np.load(path, allow_pickle=False) as stored:
             if "x" not in stored.files:
-                raise ContractError(f"seeds {path} hold {', '.join(stored.files) or 'nothing'} and no x. {WANTED}.")
+                raise ContractError(f"seeds {path} hold {', '.join(stored.files) or 'nothing'} and no x. {PACKED}.")
             return from_arrays(stored["x"], stored["y"] if "y" in stored.files else None)
     except ContractError:
         raise
     except Exception as problem:  # each way of packing, and each broken header, has errors of its own
-        raise ContractError(f"seeds {path} cannot be read: {_said(problem)}. {WANTED}.") from problem
+        raise ContractError(f"seeds {path} cannot be read: {_said(problem)}. {PACKED}.") from problem
 
 
 def refuse_bomb(path: Path | str) -> None:
@@ -123,19 +128,21 @@ def refuse_bomb(path: Path | str) -> None:
         raise ValueError(f"it unpacks from {stored:,} to {unpacked:,} bytes, which no images do")
 
 
-def from_arrays(images: Any, labels: Any | None) -> Seeds:
-    """Seeds from arrays, brought to unit scale; raises ContractError for what are not images."""
-    images = _array(images, "seeds")
-    if images.dtype.kind not in "uif" or images.ndim not in (3, 4):
-        raise ContractError(f"seeds have shape {images.shape} and type {images.dtype}. {WANTED}.")
+def from_arrays(images: Any, labels: Any | None, what: str = "seeds") -> Seeds:
+    """Seeds from arrays, brought to unit scale; raises ContractError, which calls them so, for what are not images."""
+    images = _array(images, what)
+    if images.dtype.kind not in "buif" or images.ndim not in (3, 4):
+        raise ContractError(f"{what} have shape {images.shape} and type {images.dtype}. {WANTED}.")
     images = images[..., None] if images.ndim == 3 else images
     if not images.size:
-        raise ContractError(f"seeds are empty: shape {images.shape}. {WANTED}.")
+        raise ContractError(f"{what} are empty: shape {images.shape}. {WANTED}.")
     if not np.isfinite(images).all():
-        raise ContractError("seeds hold NaN or infinite values. Give finite images.")
+        raise ContractError(f"{what} hold NaN or infinite values. Give finite images.")
     low, high = value_range(images)
-    unit = np.clip((images - low) / (high - low), 0.0, 1.0).astype("float32")
-    return Seeds(unit, _checked_labels(labels, len(images)), low, high)
+    unit = images - low  # one copy, for there may be a whole training set of them
+    np.divide(unit, high - low, out=unit)
+    np.clip(unit, 0.0, 1.0, out=unit)
+    return Seeds(unit.astype("float32", copy=False), _checked_labels(labels, len(images)), low, high)
 
 
 def value_range(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -158,14 +165,26 @@ def _checked_labels(labels: Any | None, count: int) -> np.ndarray | None:
     if labels is None:
         return None
     labels = _array(labels, "labels")
+    labels = np.array(labels.tolist()) if labels.dtype.kind == "O" else labels  # of a table, perhaps
     fits = labels.shape in {(count,), (count, *labels.shape[1:2])} and labels.size > 0
     if not fits or labels.dtype.kind not in "buif":
         raise ContractError(f"labels have shape {labels.shape} and type {labels.dtype} for {count} images. {WANTED}.")
     if not (np.isfinite(labels) & (labels == np.floor(labels)) & (np.abs(labels) < MOST_CLASSES)).all():
         raise ContractError("labels hold values that are no whole numbers. Give the class of each image, from 0.")
     if labels.ndim == 2:
-        labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(-1)
+        labels = labels[:, 0] if labels.shape[1] == 1 else _classes_of_rows(labels)
     return labels.astype("int64")
+
+
+def _classes_of_rows(rows: np.ndarray) -> np.ndarray:
+    """The class of each one-hot row; raises ContractError for a row of no class, of several, or of other numbers."""
+    wrong = np.flatnonzero((rows.astype(bool).sum(1) != 1) | (rows.sum(1) != 1))
+    if len(wrong):
+        raise ContractError(
+            f"labels are rows, but {len(wrong)} of them do not name one class by a 1 among zeros. Received: row "
+            f"{wrong[0]} with {rows[wrong[0]].tolist()[:20]}. Give the class of each image, and only labelled images."
+        )
+    return np.asarray(rows.argmax(-1))
 
 
 def _array(given: Any, what: str) -> np.ndarray:
@@ -179,12 +198,13 @@ def _array(given: Any, what: str) -> np.ndarray:
 def _read_folder(folder: Path) -> Seeds:
     """One sub-folder per class: a number is the label itself, other names are counted in sorted order.
 
-    Without sub-folders the images have no labels.
+    Without sub-folders the images have no labels. Raises ContractError for images that have no place in that.
     """
     classes = sorted(path for path in folder.iterdir() if _is_class(path))
     numbered = all(path.name.isdecimal() for path in classes)
     labels = [int(path.name) for path in classes] if numbered else range(len(classes))
     files = [(file, label) for label, path in zip(labels, classes, strict=True) for file in _images_in(path)]
+    _refuse_misplaced(folder, classes)
     if not classes:
         files = [(file, 0) for file in _images_in(folder)]
     if not files:
@@ -194,8 +214,20 @@ def _read_folder(folder: Path) -> Seeds:
     if len(shapes) > 1:
         raise ContractError(f"images under {folder} differ in shape: {sorted(shapes)[:3]}. Give images of one shape.")
     known = np.array([label for _, label in files]) if classes else None
-    seeds = from_arrays(np.stack(images).astype("uint8"), known)
+    seeds = from_arrays(np.stack(images), known)
     return replace(seeds, names=tuple(file.stem for file, _ in files))
+
+
+def _refuse_misplaced(folder: Path, classes: list[Path]) -> None:
+    """Raises ContractError for images beside the sub-folders or deeper than in them: nobody would look at them."""
+    deeper = [path for each in classes for path in each.iterdir() if _is_class(path)]
+    left = _images_in(folder) if classes else []
+    left += [file for path in deeper for file in sorted(path.rglob("*")) if _is_image(file)]
+    if left:
+        raise ContractError(
+            f"folder {folder} has sub-folders, and {len(left)} image{'s' * (len(left) > 1)} that are not directly in "
+            f"one, such as {left[0]}. Give all images in the folder itself, or one sub-folder of images per class."
+        )
 
 
 def _is_class(path: Path) -> bool:
@@ -205,18 +237,21 @@ def _is_class(path: Path) -> bool:
 
 def _read_image(file: Path) -> np.ndarray:
     """The image as RGB bytes; raises ContractError."""
-    from keras.utils import img_to_array, load_img
     from PIL import Image
 
     try:
-        with Image.open(file) as opened:
-            mode = opened.mode
-        image = img_to_array(load_img(file))
+        with Image.open(file, formats=FORMATS) as opened:
+            mode, frames = opened.mode, 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)
+            image = np.array(opened.convert("RGB"))
     except Exception as problem:  # the reader of each format has errors of its own
-        raise ContractError(f"the image {file} cannot be read: {_said(problem)}.") from problem
+        raise ContractError(
+            f"the image {file} cannot be read: {_said(problem)}. Save it as PNG, or give an .npz."
+        ) from problem
     if mode.startswith(("I", "F")):
         raise ContractError(f"the image {file} has more than 8 bits (mode {mode}). Save it with 8, or give an .npz.")
-    return np.asarray(image)
+    if frames > 1:
+        raise ContractError(f"the image {file} has {frames} frames. Save each as an image of its own.")
+    return image
 
 
 def _said(problem: Exception) -> str:
@@ -224,4 +259,21 @@ def _said(problem: Exception) -> str:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(path for path in folder.iterdir() if _is_image(path))
+
+
+def _is_image(file: Path) -> bool:
+    """Whether a file is an image by its name, or by its content where the name says nothing."""
+    if file.name.startswith(".") or not file.is_file():
+        return False
+    return file.suffix.lower() in IMAGE_SUFFIXES or _looks_like_one(file)
+
+
+def _looks_like_one(file: Path) -> bool:
+    from PIL import Image
+
+    try:
+        with Image.open(file, formats=FORMATS):
+            return True
+    except Exception:  # each format has errors of its own for what is none
+        return False

@@ -58,7 +58,7 @@ def check_dataset(model: Any, images: Any, labels: Any, options: Options) -> Dat
 
 def _data(form: Classifier, images: Any, labels: Any) -> tuple[Seeds, np.ndarray]:
     """Images as the model takes them, and their labels; raises ContractError."""
-    data = fit_channels(form, from_arrays(images, labels))
+    data = fit_channels(form, from_arrays(images, labels, "training images"))
     if data.labels is None:
         raise ContractError("the training data has no labels. Give those that the model was trained with as y.")
     check_labels(form, data.labels)

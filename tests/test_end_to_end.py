@@ -166,9 +166,11 @@ def test_the_assertion_passes_a_clean_model_and_fails_a_backdoored_one_with_the_
 
 def test_the_same_seed_gives_the_same_report_in_parallel_too(parallel, reported, folder):
     first, second = (json.loads((folder / name).read_text()) for name in ("out.json", "parallel.json"))
-    (model,) = (model for model in first["models"] if Path(model["path"]).stem == BAD)
-    scanned = [each | {"seconds": model["seconds"]} for each in second["models"]]
-    assert model in scanned
+    alone = {model["path"]: model | {"seconds": None} for model in first["models"]}
+    assert len(second["models"]) == 3  # from a file or from a loaded model: each comes to the same
+    assert [model | {"seconds": None} for model in second["models"]] == [
+        alone[each["path"]] for each in second["models"]
+    ]
     assert {name: first[name] for name in ("tool", "options")} == {name: second[name] for name in ("tool", "options")}
 
 

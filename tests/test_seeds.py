@@ -1,6 +1,8 @@
 """Seeds from arrays, archives and folders."""
 
+import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,7 +119,7 @@ def test_seeds_stay_as_they_are():
         (np.zeros((1, 2, 4, 4, 1)), r"seeds have shape \(1, 2, 4, 4, 1\)"),
         (np.array([[["a"]]]), r"seeds have shape \(1, 1, 1\) and type <U1"),
         (np.empty((2, 2, 2), object), "seeds have shape .* and type object"),
-        ([[1], [1, 2], [3]], "seeds are no array: .* Give an .npz with x"),
+        ([[1], [1, 2], [3]], "seeds are no array: .* Give images"),
         (np.full((2, 2, 2), np.nan), "seeds hold NaN or infinite values. Give finite images."),
         (np.full((2, 2, 2), np.inf), "seeds hold NaN or infinite values"),
         ((BYTES, [1, 2, 3]), r"labels have shape \(3,\) and type int64 for 2 images"),
@@ -236,6 +238,49 @@ def test_a_folder_without_images_is_refused(tmp_path):
         read_seeds(tmp_path)
 
 
+def test_images_that_nobody_would_look_at_are_refused(folder):
+    path = folder({"0": [1], "1": [2]})
+    shutil.copy(path / "0" / "0.png", path / "stray.png")
+    with pytest.raises(
+        ContractError, match=r"has sub-folders, and 1 image that are not directly in one, such as .*str"
+    ):
+        read_seeds(path)
+    (path / "1" / "more").mkdir()
+    (path / "stray.png").rename(path / "1" / "more" / "stray.png")
+    with pytest.raises(ContractError, match=r"and 1 image .* such as .*more/stray.png\. Give all images in the folder"):
+        read_seeds(path)
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.tif", "a.PNG", "a", "a.dat"])
+def test_images_of_any_name_are_read(name, tmp_path):
+    from PIL import Image
+
+    kind = {".webp": "WEBP", ".tif": "TIFF"}.get(Path(name).suffix, "PNG")
+    Image.fromarray(np.full((4, 4, 3), 51, "uint8")).save(tmp_path / name, kind)
+    assert read_seeds(tmp_path).images == pytest.approx(0.2 * np.ones((1, 4, 4, 3)), abs=0.01)
+
+
+def test_an_image_of_a_kind_that_is_not_read_is_no_note(tmp_path):
+    (tmp_path / "a.heic").write_bytes(b"ftypheic")
+    with pytest.raises(ContractError, match=r"a.heic cannot be read: .* Save it as PNG, or give an .npz"):
+        read_seeds(tmp_path)
+
+
+def test_postscript_that_is_called_an_image_is_not_run(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n%%EOF\n")
+    with pytest.raises(ContractError, match="cannot be read: cannot identify image"):
+        read_seeds(tmp_path)
+
+
+def test_an_image_of_several_frames_is_refused(tmp_path):
+    from PIL import Image
+
+    first, second = (Image.fromarray(np.full((4, 4), grey, "uint8")) for grey in (10, 200))
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
+    with pytest.raises(ContractError, match=r"a.tif has 2 frames. Save each as an image of its own."):
+        read_seeds(tmp_path)
+
+
 def test_a_damaged_image_is_refused(folder):
     path = folder({"0": [1]})
     (path / "0" / "x.png").write_bytes(b"\x89PNG nothing more")
@@ -294,6 +339,20 @@ def test_images_that_cannot_be_in_the_scale_of_the_seeds_are_refused(seeds, othe
 def test_labels_that_are_none_are_refused(labels):
     with pytest.raises(ContractError, match=r"^labels h"):
         as_seeds((BYTES, labels))
+
+
+@pytest.mark.parametrize("row", [[0, 0, 0], [1, 0, 1], [0, 2, 0], [-1, 1, 1]])
+def test_rows_that_name_no_class_or_several_are_refused(row):
+    with pytest.raises(ContractError, match=r"1 of them do not name one class by a 1 .* row 1 with .* Give the class"):
+        as_seeds((BYTES, [[0, 1, 0], row]))
+
+
+def test_labels_of_a_table_are_numbers():
+    assert as_seeds((BYTES, np.array([1, 0], object))).labels.tolist() == [1, 0]
+
+
+def test_images_of_yes_and_no_are_black_and_white():
+    assert as_seeds(BYTES.mean() < BYTES).images.max() == 1
 
 
 def test_one_hot_labels_of_yes_and_no_are_classes():

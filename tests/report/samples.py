@@ -21,14 +21,6 @@ class FakeTrigger:
         np.savez(path, **patch())
 
 
-class FullDisk:
-    """A trigger for which there is no room."""
-
-    def save(self, path):
-        path.write_bytes(b"part of a file")
-        raise OSError(28, "No space left on device")
-
-
 def patch(channels=1):
     """Three by three pixels in the lower right corner, from black to white, one of them left out."""
     mask, pattern = np.zeros((28, 28, 1), "float32"), np.zeros((28, 28, channels), "float32")

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,8 +88,14 @@ def test_triggers_are_saved_under_the_models_hash(tmp_path):
         assert stored["mask"].sum() == 8
 
 
-def test_a_full_disk_is_said_and_leaves_no_half_file(tmp_path):
-    result = save_triggers(samples.backdoor(samples.finding(trigger=samples.FullDisk())), tmp_path)
+def test_a_full_disk_is_said_and_leaves_no_half_file(tmp_path, monkeypatch):
+    def write_half(path, content):
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    result = save_triggers(samples.backdoor(samples.finding(trigger=samples.FakeTrigger())), tmp_path)
     assert result.findings[0].trigger_path is None
     assert result.skipped == (f"trigger not saved: {tmp_path}/0123456789ab-0.npz: No space left on device",)
     assert list(tmp_path.iterdir()) == []
