@@ -80,26 +80,35 @@ def assert_trigger_inert(
 
 
 def assert_inputs_clean(
-    model: Any, images: Any, seeds: Any = None, *, frr: float = 0.01, overlays: int = 100, **options: Any
+    model: Any,
+    images: Any,
+    seeds: Any = None,
+    *,
+    frr: float | None = None,
+    overlays: int | None = None,
+    **options: Any,
 ) -> Screening:
     """The entropies of suspicious images, blended with seeds, when no more are rejected than of clean images (STRIP).
 
     Images are an array (n, height, width, channels) or a list of images in the scale of the seeds, an ``.npz``, or a
-    folder of images. frr is the share of clean images that is rejected, and each image is blended with so many
-    ``overlays`` in turn. Raises BackdoorFound when so many rejected images have a probability of at most alpha among
+    folder of images. frr is the share of clean images that is rejected (0.01, or the setting
+    ``strip.false_rejections``), and each image is blended with so many ``overlays`` in turn (100, or
+    ``strip.overlays``). Raises BackdoorFound when so many rejected images have a probability of at most alpha among
     clean ones; ContractError when there are too few images and seeds to tell. Triggers that lead each class to another,
     or work on one class only, go unseen.
     """
     __tracebackhide__ = True
-    from pytest_backdoor.confirm.strip import Settings
+    from pytest_backdoor import profiles
     from pytest_backdoor.screening import screen
 
     chosen = options_now(options)
+    usual = profiles.settings(chosen).strip
+    frr, overlays = usual.false_rejections if frr is None else frr, usual.overlays if overlays is None else overlays
     if not isinstance(frr, Real) or not isinstance(overlays, Integral) or not 0 < frr < 1 or overlays < 1:
         raise OptionError(
             f"frr takes a share between 0 and 1 and overlays a whole number from 1 up, got {frr!r}, {overlays!r}."
         )
-    settings = Settings(overlays=int(overlays), false_rejections=frr)
+    settings = dataclasses.replace(usual, overlays=int(overlays), false_rejections=frr)
     found = screen(model, images, seeds_for(model, seeds, chosen), settings, chosen)
     if found.p_value <= chosen.alpha:
         raise BackdoorFound(screened.text(found, chosen.alpha) + _of(model), found)

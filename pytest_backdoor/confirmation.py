@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_backdoor import judge, rules
+from pytest_backdoor import judge, profiles, rules
 from pytest_backdoor.confirm import activation, pruning, strip
 from pytest_backdoor.confirm.minimise import TOLERANCE, minimise
 from pytest_backdoor.confirm.transfer import flows, success
@@ -34,31 +34,29 @@ class Outcome:
     image_gradients: int = 0
 
 
-def confirm(
-    suspicion: Suspicion, contract: Contract, settings: inversion.Settings, rng: np.random.Generator
-) -> Outcome:
+def confirm(suspicion: Suspicion, contract: Contract, settings: profiles.Settings, rng: np.random.Generator) -> Outcome:
     """What held-out seeds say of the suspicion."""
     seeds, suspected = contract.search, suspicion.trigger
     assert suspected is not None  # the judge names no other
     if suspicion.source is not None:  # a trigger that fits the few seeds of one class fits no others
         seeds = shifted(contract.subject, seeds, rng)
-    stronger, cost = harder(arm_of(suspicion), suspected, contract.subject, seeds, settings, rng)
+    stronger, cost = harder(arm_of(suspicion), suspected, contract.subject, seeds, settings.search, rng)
     if suspicion.kind == "all-to-all":
         suspicion = dataclasses.replace(suspicion, mapping=clearest_map(contract, suspected, *stronger))
     outcome = settle(suspicion, (suspected, *stronger), contract, seeds)
     if outcome.finding is None:
         return dataclasses.replace(outcome, image_gradients=cost)
-    return Outcome(explained(outcome.finding, contract, *rng.spawn(1)), image_gradients=cost)
+    return Outcome(explained(outcome.finding, contract, settings.strip, *rng.spawn(1)), image_gradients=cost)
 
 
-def explained(finding: Finding, contract: Contract, rng: np.random.Generator) -> Finding:
+def explained(finding: Finding, contract: Contract, blending: strip.Settings, rng: np.random.Generator) -> Finding:
     """The finding with what else is known of its trigger on held-out seeds; what does not apply to it is left out.
 
     It decides nothing: natural triggers have such values too (docs/detection.md).
     """
     subject, trigger, seeds = contract.subject, finding.trigger, contract.held_out
     assert trigger is not None  # of a new finding
-    blended = strip.measure(subject, trigger, finding.kind, finding.target, seeds, strip.Settings(), rng)
+    blended = strip.measure(subject, trigger, finding.kind, finding.target, seeds, blending, rng)
     evidence = [*finding.evidence, *([] if blended is None else blended[:1])]
     mapping, hidden = label_map(finding, subject.num_classes), {layer.name for layer in subject.layers if layer.holds}
     if hidden:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pytest_backdoor import values
+from pytest_backdoor.confirm.strip import Settings as StripSettings
 from pytest_backdoor.errors import OptionError
 from pytest_backdoor.options import Options
 from pytest_backdoor.search import inversion
@@ -63,6 +64,7 @@ class Settings:
     agreement: AgreementSettings = field(default_factory=AgreementSettings)
     fuzz: FuzzSettings = field(default_factory=FuzzSettings)  # of runs beside the scan
     margin: MarginSettings = field(default_factory=MarginSettings)
+    strip: StripSettings = field(default_factory=StripSettings)  # of evidence that decides nothing, and of screening
     synthetic: SyntheticSettings = field(default_factory=SyntheticSettings)
 
 
@@ -88,7 +90,7 @@ def mode(options: Options, with_seeds: bool) -> str:
     The range of values is part of the model.
     """
     usual, chosen = settings(dataclasses.replace(options, set=())), settings(options)
-    left_out = ("fuzz.", "synthetic." if with_seeds else "synthetic.white")
+    left_out = ("fuzz.", "strip.", "synthetic." if with_seeds else "synthetic.white")
     evident = (
         f"{key}={as_text(_value(chosen, key))}"
         for key in dict(sorted(options.set))

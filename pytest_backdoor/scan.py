@@ -251,7 +251,7 @@ def judged(
             try:
                 with time_limit(options.budget, begun):
                     if search is None:
-                        _accuse(trail, contract, alpha, rng)
+                        _accuse(trail, contract, settings, alpha, rng)
                         continue
                     suspicions = bench.run(search)
             except BudgetSpentError as reason:
@@ -276,7 +276,7 @@ def _confirm(
     What is refuted is no evidence any more. Of models that are known to be clean all that are strong enough are tried.
     """
     while not trail.findings and (suspicion := trail.to_try(alpha)) is not None:
-        outcome = confirm(suspicion, contract, settings.search, *rng.spawn(1))
+        outcome = confirm(suspicion, contract, settings, *rng.spawn(1))
         outcome = trail.weighed(suspicion, outcome)
         trail.take(suspicion, outcome)
         p_value = trail.yardstick.p_value(judge.held(judge.speaking_for(suspicion, trail.suspicions)))
@@ -297,7 +297,7 @@ def _confirm_further(
         suspicion = trail.yardstick.likeliest(suspicions, alpha)
         if suspicion is None or suspicion.target is None:
             return
-        outcome = confirm(suspicion, contract, settings.search, *rng.spawn(1))
+        outcome = confirm(suspicion, contract, settings, *rng.spawn(1))
         finding, trail.confirming = outcome.finding, trail.confirming + outcome.image_gradients
         shown = [each.tried(confirmed=True) if each is suspicion else each for each in suspicions]
         p_value = trail.yardstick.p_value(judge.held(shown))
@@ -308,9 +308,11 @@ def _confirm_further(
             trail.findings.append(dataclasses.replace(finding, p_value=p_value))
 
 
-def _accuse(trail: Trail, contract: Contract, alpha: float, rng: np.random.Generator) -> None:
+def _accuse(
+    trail: Trail, contract: Contract, settings: profiles.Settings, alpha: float, rng: np.random.Generator
+) -> None:
     """Tries regions of the suspicious images on held-out seeds."""
-    finding = accuse(contract, alpha, rng)
+    finding = accuse(contract, settings.strip, alpha, rng)
     if finding is not None:
         trail.findings.append(finding)
 

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from pytest_backdoor import judge
+from pytest_backdoor.confirm import strip
 from pytest_backdoor.confirmation import explained, settle
 from pytest_backdoor.contract import Contract
 from pytest_backdoor.judge import Suspicion
@@ -17,7 +18,7 @@ from pytest_backdoor.stats import share
 from pytest_backdoor.triggers.trigger import Trigger
 
 
-def accuse(contract: Contract, alpha: float, rng: np.random.Generator) -> Finding | None:
+def accuse(contract: Contract, blending: strip.Settings, alpha: float, rng: np.random.Generator) -> Finding | None:
     """The finding of the smallest region of a suspicious image that is confirmed, its p-value at most alpha."""
     assert contract.suspects is not None  # whoever asks has some
     settings = localising.Settings(judge.PATCH_SHARE)
@@ -26,7 +27,7 @@ def accuse(contract: Contract, alpha: float, rng: np.random.Generator) -> Findin
     for candidate in sorted(promising, key=lambda each: each.trigger.size):
         finding = _confirmed(candidate, contract, len(found), alpha, rng)
         if finding is not None:
-            return finding
+            return explained(finding, contract, blending, *rng.spawn(1))
     return None
 
 
@@ -61,8 +62,7 @@ def _confirmed(
     if finding is None:
         return None
     control = share("natural control", int(controls.sum(1).max()), controls.shape[1])
-    finding = dataclasses.replace(finding, p_value=max(judge.P_FLOOR, p_value), evidence=(*finding.evidence, control))
-    return explained(finding, contract, *rng.spawn(1))
+    return dataclasses.replace(finding, p_value=max(judge.P_FLOOR, p_value), evidence=(*finding.evidence, control))
 
 
 def _sent(trigger: Trigger, target: int, contract: Contract) -> np.ndarray:

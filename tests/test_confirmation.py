@@ -9,6 +9,7 @@ import pytest
 from keras import layers, ops
 
 from pytest_backdoor.attacks import pixel
+from pytest_backdoor.confirm.strip import Settings
 from pytest_backdoor.confirmation import arm_of, clearest_map, explained, label_map, settle
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.judge import Suspicion
@@ -48,7 +49,9 @@ def test_a_finding_names_the_hidden_neurons_that_carry_its_trigger():
     subject = subject_of(model, (1, 2, 1))
     found = Finding("BD301", "patch", "all-to-one", 1, None, None, 0.5, 1, (1.0, 0.8, 1.0), 1.0)
     found = replace(found, trigger=pixel((1, 2, 1), 0, 1))
-    told = explained(found, SimpleNamespace(subject=subject, search=half, held_out=half), np.random.default_rng(0))
+    told = explained(
+        found, SimpleNamespace(subject=subject, search=half, held_out=half), Settings(), np.random.default_rng(0)
+    )
     assert told.carriers == (Carrier("hidden", 1, 1.0),)
     assert [each.check for each in told.evidence] == ["strip", "pruning"]
     assert told.heat == ()  # of layers without places

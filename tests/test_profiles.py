@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from pytest_backdoor.confirm import strip
 from pytest_backdoor.errors import OptionError
 from pytest_backdoor.options import Options
 from pytest_backdoor.profiles import PROFILES, READERS, Settings, as_text, mode, settings
@@ -43,6 +44,12 @@ def test_each_search_has_settings_of_its_own_name():
     assert changed.margin == margin.Settings(starts=3)
     assert changed.synthetic == synthetic.Settings(images=4, white=255)
     assert changed.search == inversion.Settings()
+
+
+def test_settings_of_strip_are_read_and_do_not_change_what_a_scan_is_compared_with():
+    changed = Options(set=("strip.overlays=128", "strip.false_rejections=0.05"))
+    assert settings(changed).strip == strip.Settings(overlays=128, false_rejections=0.05)
+    assert mode(changed, with_seeds=True) == "standard"
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest_one():

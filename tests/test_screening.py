@@ -49,6 +49,15 @@ def test_triggered_images_are_found_and_clean_ones_are_not(planted):
     assert len(failure.value.result.entropies) == 20
 
 
+def test_the_settings_of_the_run_hold_where_no_argument_is_given(planted):
+    model, seeds, clean, _ = planted
+    chosen = {"set": ["strip.overlays=7", "strip.false_rejections=0.2"]}
+    assert assert_inputs_clean(model, clean, seeds, **chosen).overlays == 7
+    found = assert_inputs_clean(model, clean, seeds, overlays=9, **chosen)
+    assert found.overlays == 9
+    assert found.false_rejections >= 0.2
+
+
 def test_the_triggered_among_clean_images_are_named_by_their_number(planted):
     model, seeds, clean, triggered = planted
     mixed = np.concatenate([clean[:10], as_given(triggered[:10], clean)])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pytest_backdoor import BackdoorFound, Trigger, assert_no_backdoor, suspected
+from pytest_backdoor.confirm.strip import Settings
 from pytest_backdoor.contract import Contract, Sample, check
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import SeedsUsed
@@ -45,7 +46,7 @@ def planted(examples):
 
 
 def test_the_planted_pixel_of_a_suspicious_image_is_confirmed_and_minimised(bright):
-    finding = suspected.accuse(bright, ALPHA, np.random.default_rng(0))
+    finding = suspected.accuse(bright, Settings(), ALPHA, np.random.default_rng(0))
     assert (finding.rule, finding.kind, finding.target, finding.pixels) == ("BD301", "all-to-one", 1, 1)
     assert np.argwhere(finding.trigger.arrays["mask"][..., 0]).tolist() == [[5, 5]]
     # All of 40 seeds obey it and none obeys a clean region: two-sided 2 * 0.5^40, for the one region that was tried.
@@ -63,27 +64,29 @@ def test_a_region_that_clean_images_of_the_class_have_too_is_no_trigger(bright):
     images[bright.search.labels == 1, 5, 5] = 1.0
     natural = Sample(images, bright.search.labels)
     contract = dataclasses.replace(bright, search=natural, held_out=natural)
-    assert suspected.accuse(contract, ALPHA, np.random.default_rng(0)) is None
+    assert suspected.accuse(contract, Settings(), ALPHA, np.random.default_rng(0)) is None
 
 
 def test_of_a_class_without_clean_images_nothing_is_said(bright):
     kept = bright.search.labels != 1
     others = Sample(bright.search.images[kept], bright.search.labels[kept])
     contract = dataclasses.replace(bright, search=others, held_out=others)
-    assert suspected.accuse(contract, ALPHA, np.random.default_rng(0)) is None
+    assert suspected.accuse(contract, Settings(), ALPHA, np.random.default_rng(0)) is None
 
 
 def test_what_few_held_out_seeds_cannot_show_is_no_finding(bright):
     few = Sample(bright.search.images[::10], bright.search.labels[::10])  # four of other classes: at best p = 1 / 8
     contract = dataclasses.replace(bright, held_out=few)
-    assert suspected.accuse(contract, ALPHA, np.random.default_rng(0)) is None
+    assert suspected.accuse(contract, Settings(), ALPHA, np.random.default_rng(0)) is None
 
 
 def test_a_success_that_is_not_known_well_enough_is_no_finding(bright):
     # Eight of eight held-out seeds differ at p = 0.008, but their share is only known to be above a half.
     chosen = np.flatnonzero(bright.search.labels != 1)[::3][:8]
     few = Sample(bright.search.images[chosen], bright.search.labels[chosen])
-    assert suspected.accuse(dataclasses.replace(bright, held_out=few), ALPHA, np.random.default_rng(0)) is None
+    assert (
+        suspected.accuse(dataclasses.replace(bright, held_out=few), Settings(), ALPHA, np.random.default_rng(0)) is None
+    )
 
 
 def test_the_natural_control_is_the_same_region_of_clean_images_of_the_class(bright):
@@ -99,7 +102,7 @@ def test_triggered_images_give_the_trigger_of_a_backdoored_model(contract_of, pl
     contract = contract_of("mnist_pattern_to_one")
     images = contract.held_out.images[contract.held_out.labels != 7][:5]
     finding = suspected.accuse(
-        dataclasses.replace(contract, suspects=planted.apply(images)), ALPHA, np.random.default_rng(0)
+        dataclasses.replace(contract, suspects=planted.apply(images)), Settings(), ALPHA, np.random.default_rng(0)
     )
     assert (finding.kind, finding.target) == ("all-to-one", 7)
     assert finding.attack_success[1] >= 0.8
@@ -112,7 +115,7 @@ def test_nothing_is_found_without_the_backdoor_or_without_the_trigger(name, trig
     images = contract.held_out.images[:20]
     suspects = planted.apply(images) if triggered else images
     contract = dataclasses.replace(contract, suspects=suspects)
-    assert suspected.accuse(contract, ALPHA, np.random.default_rng(0)) is None
+    assert suspected.accuse(contract, Settings(), ALPHA, np.random.default_rng(0)) is None
 
 
 @pytest.fixture
