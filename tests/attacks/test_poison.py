@@ -1,5 +1,9 @@
 """Poisoned training data by hand."""
 
+import re
+from pathlib import Path
+
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,8 +11,10 @@ from hypothesis import strategies as st
 
 from pytest_backdoor import attacks
 from pytest_backdoor.errors import AttackError
+from pytest_backdoor.triggers.trigger import Trigger
 from tests.triggers.test_generator import one_weight
 
+README = Path(__file__).parents[2] / "README.md"
 IMAGES = np.zeros((400, 6, 6, 1), "float32")
 LABELS = np.tile(np.arange(4), 100)
 PIXEL = attacks.pixel((6, 6, 1), 2, 3)
@@ -161,6 +167,20 @@ def test_the_largest_shares_that_fit_are_taken(kind, share):
 def test_label_maps_that_lead_to_no_other_class_are_refused(make, complaint):
     with pytest.raises(AttackError, match=complaint):
         make()
+
+
+def test_what_the_readme_plants_works(example, monkeypatch, tmp_path, capsys):
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (block,) = [block for block in blocks if "attacks.poison" in block]
+    _, images, labels = example("mnist_clean")
+    data = np.tile(images, (20, 1, 1)), np.tile(labels, 20)
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: (data, (images, labels)))
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})
+    assert float(capsys.readouterr().out.removeprefix("success ")) > 0.8
+    saved, planted = Trigger.load("planted_trigger.npz"), keras.models.load_model("planted.keras")
+    assert saved.arrays["mask"].sum() == 9
+    assert planted.output_shape == (None, 10)
 
 
 def test_success_on_no_image_is_none():
