@@ -41,7 +41,8 @@ def watermark(shape: tuple[int, int, int], alpha: float, rng: np.random.Generato
 def sinusoid(shape: tuple[int, int, int], strength: float = 40 / 255, cycles: int = 6) -> Trigger:
     """A horizontal sine wave of that strength, in units of the value range (Barni et al., SIG, arXiv:1902.11237).
 
-    Raises AttackError for a strength that is not above 0 and at most 1, and for a wave that is zero at every pixel.
+    SIG changes images of the target only and no label; ``poison`` relabels images of other classes. Raises AttackError
+    for a strength that is not above 0 and at most 1, and for a wave that is zero at every pixel.
     """
     checks.strength("strength", strength)
     wave = strength * np.sin(2 * np.pi * cycles * np.arange(shape[1]) / shape[1])
@@ -56,9 +57,10 @@ def low_frequency(shape: tuple[int, int, int], strength: float, rng: np.random.G
     """A random mixture of slow cosine waves with that root mean square change (Zeng et al., arXiv:2104.03413).
 
     ``waves``, from 2, is how many there are along each side, at most 8 and at most a side of the image, with the one
-    that changes the brightness, which has no part. Raises AttackError for fewer, and for a strength that
-    is not above 0 and at most 1.
+    that changes the brightness, which has no part. Raises AttackError for fewer, and for a strength that is not above
+    0 and at most 1.
     """
+    # The paper optimises a smooth trigger. This one is drawn from the very waves that scans search with.
     checks.strength("strength", strength)
     most = min(WAVES, *shape[:2])
     if min(waves, most) < 2:

@@ -27,7 +27,8 @@ def input_aware(images: np.ndarray, strength: float, rng: np.random.Generator) -
     checks.unit_scale(images)
     checks.strength("strength", strength)
     # The paper trains generator, mask and classifier together. Here the generator is trained first, on the paper's
-    # diversity loss alone, and then fixed: any classifier can be trained on the data that it poisons.
+    # diversity loss alone, and then fixed: any classifier can be trained on the data that it poisons. Its two
+    # convolutions are the very form that scans search with; the paper's network is deeper, and has a mask.
     raw = GENERATOR.initial(1, images.shape[1:], rng)[:3]
     weights = [keras.Variable(part) for part in raw]
     adam = keras.optimizers.Adam(RATE)

@@ -15,6 +15,7 @@ def tint(shape: tuple[int, int, int], strength: float, rng: np.random.Generator)
     a strength that is not above 0 and at most 1.
     """
     checks.strength("strength", strength)
+    # ABS plants Instagram's filters; a matrix and an offset are the very form that scans search for.
     channels = shape[2]
     mixed = rng.dirichlet(np.ones(channels), channels) if channels > 1 else np.array([[0.3]])
     matrix = (1 - strength) * np.eye(channels) + strength * mixed

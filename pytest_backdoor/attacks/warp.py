@@ -16,6 +16,7 @@ def warp(strength: float, rng: np.random.Generator) -> Trigger:
     half a pixel. Raises AttackError for a strength that is no finite number above 0.
     """
     checks.positive("strength", strength)
+    # The paper has 4 x 4 control points. These are as many as scans search with, spread in the same way.
     control = rng.uniform(-1.0, 1.0, (GRID, GRID, 2))
     moves = np.sqrt(np.square(control).sum(-1))
     return Trigger("warp", {"control": (control * strength / moves.mean()).astype("float32")})
