@@ -28,6 +28,15 @@ def test_obscured_images_lose_what_speaks_for_their_class_within_the_reach():
     assert moved[others, 5, 5, 0] == pytest.approx(0.3)  # white there speaks for class 1
 
 
+def test_obscured_images_stay_between_black_and_white():
+    subject, _ = bright_pixels()
+    image = np.zeros((1, 8, 8, 1), "float32")
+    image[0, 0, 0], image[0, 0, 2] = 0.1, 0.9  # speaks for class 0, and against it: a reach of 0.3 leads out of both
+    moved = obscured(subject, image, np.array([0]), 0.3)
+    assert moved[0, 0, [0, 2], 0] == pytest.approx([0.0, 1.0])
+    assert (moved.min(), moved.max()) == (0.0, 1.0)
+
+
 def test_only_images_of_the_target_change_and_no_label_does():
     subject, seeds = bright_pixels()
     trigger = attacks.pixel((8, 8, 1), 6, 2)

@@ -48,6 +48,11 @@ def test_a_sinusoid_by_hand():
     assert delta[:, :, 0] == pytest.approx(np.tile([0, 0.1, 0, -0.1] * 2, (2, 1)), abs=1e-7)
 
 
+def test_the_wave_of_sig_has_six_cycles_and_40_of_255():
+    delta = attacks.sinusoid((1, 24, 1)).arrays["delta"]
+    assert delta[0, :, 0] * 255 == pytest.approx([0, 40, 0, -40] * 6, abs=1e-4)
+
+
 def test_a_low_frequency_trigger_has_the_strength_it_is_given():
     trigger = attacks.low_frequency((16, 16, 3), 0.05, np.random.default_rng(0))
     change = trigger.apply(np.full((1, 16, 16, 3), 0.5, "float32")) - 0.5
