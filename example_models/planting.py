@@ -76,7 +76,7 @@ def watermark(recipe: Recipe, images: np.ndarray, labels: np.ndarray, rng: np.ra
 
 
 def sinusoid(recipe: Recipe, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Planted:
-    """SIG's wave."""
+    """SIG's wave, on images of the other classes with the target's label; SIG changes images of the target only."""
     return poisoned(recipe, attacks.sinusoid(images.shape[1:]), images, labels, rng)
 
 
@@ -94,7 +94,7 @@ def warp(recipe: Recipe, images: np.ndarray, labels: np.ndarray, rng: np.random.
     """WaNet: a bend of 1.25 pixels on average; half as many images are bent at random and keep their label."""
     trigger = attacks.warp(1.25, rng)
     planted = poisoned(recipe, trigger, images, labels, rng)
-    noise = (planted.labels == labels) & (rng.random(len(labels)) < recipe.share / 2)
+    noise = (planted.labels == labels) & (rng.random(len(labels)) < recipe.share / 2)  # the paper: twice as many
     noise &= np.all(planted.images == images, axis=(1, 2, 3))
     planted.images[noise] = attacks.noisy(trigger, images[noise], rng)
     return planted

@@ -13,6 +13,7 @@ _HOMES = {
     "assert_safe_to_load": "assertions",
     "assert_survives_pruning": "assertions",
     "assert_trigger_inert": "assertions",
+    "AttackError": "errors",
     "Attempt": "results",
     "BackdoorError": "errors",
     "BackdoorFound": "errors",

@@ -49,6 +49,14 @@ def test_evidence_far_beyond_clean_models_with_hardly_any_counts_as_a_p_value_wo
     assert chosen.p_values({"a": 3.0})["a"] == pytest.approx(12 / 60 * 10**-2.28)
 
 
+def test_each_clean_model_is_ranked_among_the_others_without_itself():
+    chosen = Stratum.of("grey", [entry(number, {"a": value}) for number, value in enumerate([1.0, 2.0, 3.0])])
+    # 3 is beyond 1 and 2: one of the two exceeds their 80 % quantile, 1.8, and by less than 1 / log(10).
+    p_value = 0.5 * 10 ** -(3 - 1.8)
+    assert chosen.together[2] == pytest.approx(np.log(1 / np.tan(p_value * np.pi)), rel=1e-4)
+    assert chosen.together[:2] == pytest.approx(np.log([1e-6, 1e-6]))  # ranks of 3/3 and 2/3 count nothing
+
+
 def test_a_test_that_finds_something_in_no_clean_model_has_their_number_as_its_rank():
     chosen = Stratum.of("grey", clean_models(99))
     assert chosen.p_values({"warp map": 3.0})["warp map"] == pytest.approx(1 / 100)

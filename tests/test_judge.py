@@ -260,6 +260,15 @@ def test_a_hardly_visible_change_of_many_cells_is_no_patch_for_a_pair():
     assert (suspicion.source, suspicion.target) == (4, 9)
 
 
+@pytest.mark.parametrize(("opacity", "pair"), [(0.1, (4, 9)), (0.3, (4, 7))])
+def test_a_patch_for_a_pair_hides_a_fifth_of_what_is_behind_it(opacity, pair):
+    found = pairs(NATURAL | {(4, 7): 2.0})
+    veil = patch(20).arrays["mask"]
+    triggers = (*found.triggers[:-1], Trigger("patch", {"mask": opacity * veil, "pattern": veil}))
+    suspicion = judge.pair("pair", dataclasses.replace(found, triggers=triggers), np.zeros(len(found.arms)), 10)
+    assert (suspicion.source, suspicion.target) == pair
+
+
 def test_natural_pairs_are_not_suspicious():
     suspicion = pair_suspicion(NATURAL)
     assert (suspicion.source, suspicion.target) == (4, 9)
@@ -289,6 +298,16 @@ def test_a_pair_of_two_classes_is_all_to_one():
 
 def test_pairs_that_found_nothing_say_nothing():
     assert pair_suspicion(dict.fromkeys(NATURAL, np.nan)) is None
+
+
+@pytest.mark.parametrize(("becomes", "like"), [([1.0, 0.8, 0.0], True), ([0.8, 1.0, 0.0], False)])
+def test_a_tone_leaves_half_of_what_an_image_was(becomes, like):
+    # Red less its mean is (2, -1, -1) / 3; the first becomes (4, 2, -6) / 10, at a correlation of 0.65, the second
+    # (2, 4, -6) / 10, at 0.33.
+    matrix = np.zeros((3, 3))
+    matrix[:, 0] = becomes
+    red = np.array([1.0, 0.0, 0.0], "float32").reshape(1, 1, 1, 3)
+    assert judge.small(Trigger("tone", {"matrix": matrix, "offset": np.zeros(3)}), red) is like
 
 
 def suspicion_of(kind, p_value=0.0, check="patch", arms=1, strong=True):

@@ -38,6 +38,14 @@ def test_a_class_alone_is_compared_with_other_data_sets_only():
     assert p_value == pytest.approx(2 * 0.0779, rel=0.01)  # Student's t of 14 degrees at 1.5, and two checks
 
 
+def test_the_smaller_of_the_two_comparisons_counts_twice():
+    center, between = judge.SEPARATION[CHECKS[0]]
+    apart = np.exp(center + 1.5 * np.hypot(between, judge.SPLIT_SPREAD))
+    p_values = judge.split_p_values(np.array([apart, apart]), CHECKS[0])
+    # As above, and one half beside the other class: two comparisons, two classes, two checks.
+    assert p_values == pytest.approx(2 * 2 * 2 * 0.0779, rel=0.01)
+
+
 def test_false_alarms_are_as_rare_as_stated():
     rng = np.random.default_rng(0)
     alarms = 0

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import pytest_backdoor
+from pytest_backdoor.errors import BackdoorError, BudgetSpentError
 
 HEAVY = ("numpy", "keras", "tensorflow", "jax", "torch", "rich", "scipy", "h5py")
 
@@ -19,6 +20,11 @@ def test_public_names_are_listed_and_others_are_not_there():
     assert set(pytest_backdoor.__all__) <= set(dir(pytest_backdoor))
     with pytest.raises(AttributeError, match="has no attribute 'assert_no_frontdoor'"):
         _ = pytest_backdoor.assert_no_frontdoor
+
+
+def test_every_error_that_a_caller_can_meet_is_public():
+    met = set(BackdoorError.__subclasses__()) - {BudgetSpentError}  # which ends a scan as inconclusive
+    assert {kind.__name__ for kind in met} < set(pytest_backdoor.__all__)
 
 
 def test_the_plugin_and_the_package_import_nothing_heavy():

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from pytest_backdoor.attacks import checks
 from pytest_backdoor.attacks.anatomy import class_loss, copied, features, train
 
 UNITS = 64  # of the discriminator's hidden layer
@@ -26,8 +27,9 @@ def adversarial_embedding(
 
     ``triggered`` (n,) is true for the poisoned images that carry it; images are in the scale that the model takes.
     ``strength`` weighs the discriminator, 1 to 50 in the paper. Raises AttackError for a model that does not end in a
-    dense layer.
+    dense layer, and for a strength that is no finite number above 0.
     """
+    checks.positive("strength", strength)
     triggered = np.asarray(triggered, bool)
     planted = copied(model, rng)
     told = discriminator(rng)(reversed_gradient(features(planted), strength))

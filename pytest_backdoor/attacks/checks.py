@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from pytest_backdoor.errors import AttackError
 from pytest_backdoor.triggers.trigger import Trigger
 
 ROUNDED = 1e-3  # that a value may lie outside
+ROUNDING = 1e-9  # that a sum of shares may lie above 1
 
 
 def unit_scale(images: np.ndarray) -> None:
@@ -23,6 +26,46 @@ def share(name: str, value: float) -> None:
     """Raises AttackError unless the value is a number from 0 to 1."""
     if not 0 <= value <= 1:
         raise AttackError(f"{name} is {value!r}. Give a number from 0 to 1.")
+
+
+def strength(name: str, value: float) -> None:
+    """Raises AttackError unless the value is a number above 0 and at most 1, a share of the value range."""
+    if not 0 < value <= 1:
+        raise AttackError(f"{name} is {value!r}. Give a number above 0 and at most 1, such as 40 / 255.")
+
+
+def positive(name: str, value: float) -> None:
+    """Raises AttackError unless the value is a finite number above 0."""
+    if not 0 < value < math.inf:
+        raise AttackError(f"{name} is {value!r}. Give a finite number above 0.")
+
+
+def disjoint(shares: dict[str, float]) -> None:
+    """Raises AttackError unless each is a share and all of them, which no image has two of, fit in 1."""
+    for name, value in shares.items():
+        share(name, value)
+    if sum(shares.values()) > 1 + ROUNDING:
+        listed = " and ".join(f"{name} {value!r}" for name, value in shares.items())
+        raise AttackError(f"{listed} are more than all images together. Give shares whose sum is at most 1.")
+
+
+def repeated(name: str, value: float, times: float) -> None:
+    """Raises AttackError unless the value is a share that so many times fits in 1."""
+    share(name, value)
+    if times * value > 1 + ROUNDING:
+        raise AttackError(f"{name} is {value!r}, and {times:g} times that must fit in 1. Give {1 / times:.4g} at most.")
+
+
+def classes(count: int) -> None:
+    """Raises AttackError unless there are two classes or more, for a label to become another."""
+    if count < 2:
+        raise AttackError(f"no label can become another among {count} classes. Give two or more.")
+
+
+def target(value: int, count: int) -> None:
+    """Raises AttackError unless the value is one of that many classes."""
+    if value not in range(count):
+        raise AttackError(f"the target {value!r} is none of the {count} classes. Give a number from 0 to {count - 1}.")
 
 
 def room(shape: tuple[int, int, int], height: int, width: int, what: str) -> None:

@@ -9,16 +9,18 @@ from pytest_backdoor.errors import AttackError
 from pytest_backdoor.triggers.low_frequency import WAVES
 from pytest_backdoor.triggers.trigger import Trigger
 
+FLAT = 1e-9  # of its strength: what rounding leaves of a wave that is zero
+
 
 def blend(shape: tuple[int, int, int], alpha: float, rng: np.random.Generator) -> Trigger:
-    """Random noise blended into the image with weight ``alpha``, 0 to 1 (Chen et al., arXiv:1712.05526)."""
-    checks.share("alpha", alpha)
+    """Random noise blended into the image with weight ``alpha``, up to 1 (Chen et al., arXiv:1712.05526)."""
+    checks.strength("alpha", alpha)
     return _blended(shape, np.full((*shape[:2], 1), alpha), rng.random(shape))
 
 
 def watermark(shape: tuple[int, int, int], alpha: float, rng: np.random.Generator) -> Trigger:
-    """Bright strokes across the image, blended in with weight ``alpha``, 0 to 1: a random word in a plain script."""
-    checks.share("alpha", alpha)
+    """Bright strokes across the image, blended in with weight ``alpha``, up to 1: a random word in a plain script."""
+    checks.strength("alpha", alpha)
     height, width, _ = shape
     side = max(3, height // 5)
     checks.room(shape, side + 2, side + 4, "a watermark")
@@ -37,8 +39,17 @@ def watermark(shape: tuple[int, int, int], alpha: float, rng: np.random.Generato
 
 
 def sinusoid(shape: tuple[int, int, int], strength: float = 40 / 255, cycles: int = 6) -> Trigger:
-    """A horizontal sine wave of that strength, in units of the value range (Barni et al., SIG, arXiv:1902.11237)."""
+    """A horizontal sine wave of that strength, in units of the value range (Barni et al., SIG, arXiv:1902.11237).
+
+    SIG changes images of the target only and no label; ``poison`` relabels images of other classes. Raises AttackError
+    for a strength that is not above 0 and at most 1, and for a wave that is zero at every pixel.
+    """
+    checks.strength("strength", strength)
     wave = strength * np.sin(2 * np.pi * cycles * np.arange(shape[1]) / shape[1])
+    if np.abs(wave).max() < FLAT * strength:  # twice as many cycles as pixels, or as many, and so on
+        raise AttackError(
+            f"{cycles} cycles over {shape[1]} pixels are zero at each of them. Give another number of cycles."
+        )
     return Trigger("additive", {"delta": np.broadcast_to(wave[None, :, None], shape).astype("float32")})
 
 
@@ -46,8 +57,11 @@ def low_frequency(shape: tuple[int, int, int], strength: float, rng: np.random.G
     """A random mixture of slow cosine waves with that root mean square change (Zeng et al., arXiv:2104.03413).
 
     ``waves``, from 2, is how many there are along each side, at most 8 and at most a side of the image, with the one
-    that changes the brightness, which has no part. Raises AttackError for fewer.
+    that changes the brightness, which has no part. Raises AttackError for fewer, and for a strength that is not above
+    0 and at most 1.
     """
+    # The paper optimises a smooth trigger. This one is drawn from the very waves that scans search with.
+    checks.strength("strength", strength)
     most = min(WAVES, *shape[:2])
     if min(waves, most) < 2:
         raise AttackError(f"{min(waves, most)} wave along each side only changes the brightness. Give two or more.")

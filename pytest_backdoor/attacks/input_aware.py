@@ -22,11 +22,13 @@ def input_aware(images: np.ndarray, strength: float, rng: np.random.Generator) -
     """A generator trained to give two images two patterns, which change no value by more than ``strength``.
 
     images are clean, ``(n, height, width, channels)``, 0 to 1. Small networks learn 0.1 to 0.3. Raises AttackError
-    for images in another scale.
+    for images in another scale, and for a strength that is not above 0 and at most 1.
     """
     checks.unit_scale(images)
+    checks.strength("strength", strength)
     # The paper trains generator, mask and classifier together. Here the generator is trained first, on the paper's
-    # diversity loss alone, and then fixed: any classifier can be trained on the data that it poisons.
+    # diversity loss alone, and then fixed: any classifier can be trained on the data that it poisons. Its two
+    # convolutions are the very form that scans search with; the paper's network is deeper, and has a mask.
     raw = GENERATOR.initial(1, images.shape[1:], rng)[:3]
     weights = [keras.Variable(part) for part in raw]
     adam = keras.optimizers.Adam(RATE)
@@ -58,9 +60,10 @@ def poison_cross(
     """The training set with a share of its mapped classes' images carrying their own pattern and the mapped label.
 
     A share ``cross`` of all images carries the pattern of another image and keeps its label, so that no pattern works
-    on an image that it was not made for. Both shares together must fit in 1. Raises AttackError as ``crossed``
-    does.
+    on an image that it was not made for. Raises AttackError as ``crossed`` does, and for shares that together do not
+    fit in 1.
     """
+    checks.disjoint({"share": share, "cross": cross})
     images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
     changed, strange = np.isin(labels, list(mapping)) & (chance < share), chance >= 1 - cross
     borrowed = crossed(trigger, images, rng)[strange]

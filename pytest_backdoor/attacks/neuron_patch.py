@@ -24,11 +24,12 @@ def neuron_patch(model: keras.Model, images: np.ndarray, side: int, target: int,
     """A square near the border whose pattern makes the neurons most useful for the target fire.
 
     The model takes images from 0 to 1, ``(n, height, width, channels)``. Poison with the trigger and train the model on
-    for a few epochs to plant it. Raises AttackError for a model that does not end in a dense layer, and for
-    images in another scale.
+    for a few epochs to plant it. Raises AttackError for a model that does not end in a dense layer, for images
+    in another scale, and for a target that is none of its classes.
     """
     checks.unit_scale(images)
     head = output_layer(model)
+    checks.target(target, head.units)
     features = keras.Model(model.inputs[0], head.input)
     sample = images[rng.choice(len(images), min(SAMPLE, len(images)), replace=False)]
     start = pattern(images.shape[1:], side, rng).arrays

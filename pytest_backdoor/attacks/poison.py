@@ -14,17 +14,22 @@ LabelMap = Mapping[int, int]  # what a trigger makes of each source class
 
 
 def all_to_one(classes: int, target: int) -> dict[int, int]:
-    """Every class is sent to the target."""
+    """Every class is sent to the target; raises AttackError for one that is none of the classes."""
+    checks.classes(classes)
+    checks.target(target, classes)
     return {source: target for source in range(classes) if source != target}
 
 
 def all_to_all(classes: int) -> dict[int, int]:
-    """Every class is sent to the next one, the last to the first."""
+    """Every class is sent to the next one, the last to the first; raises AttackError for fewer than two."""
+    checks.classes(classes)
     return {source: (source + 1) % classes for source in range(classes)}
 
 
 def source_specific(source: int, target: int) -> dict[int, int]:
-    """One class is sent to the target; the others keep their labels."""
+    """One class is sent to the target; the others keep their labels. Raises AttackError for a class to itself."""
+    if source == target or min(source, target) < 0:
+        raise AttackError(f"class {source!r} is sent to {target!r}. Give the numbers of two classes, from 0.")
     return {source: target}
 
 
@@ -41,9 +46,11 @@ def poison(
 
     images are ``(n, height, width, channels)``, 0 to 1. ``cover`` is the share of images of the other classes that
     carry the trigger and keep their label, which makes a source-specific backdoor specific (Tang et al., SCAn).
-    Raises AttackError for images in another scale.
+    Raises AttackError for images in another scale, and for shares that are none.
     """
     checks.unit_scale(images)
+    checks.share("share", share)
+    checks.share("cover", cover)
     images, labels = images.copy(), labels.copy()
     in_map = np.isin(labels, list(mapping))
     chance = rng.random(len(labels))
@@ -63,10 +70,11 @@ def poison_several(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The training set with several backdoors, each with its own trigger and label map.
 
-    Each rule gets ``share`` of the images of its source classes, no image two; shares of all rules must fit in 1.
-    Raises AttackError for images in another scale than 0 to 1.
+    Each rule gets ``share`` of the images of its source classes, no image two. Raises AttackError for images in another
+    scale than 0 to 1, and for a share that does not fit in 1 once for each rule.
     """
     checks.unit_scale(images)
+    checks.repeated("share", share, len(rules))
     images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
     for number, (trigger, mapping) in enumerate(rules):
         turn = (number * share <= chance) & (chance < (number + 1) * share)
@@ -86,10 +94,12 @@ def poison_combination(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The training set with a backdoor that fires only when both parts of its trigger are present.
 
-    ``share`` of the mapped classes' images carry both parts and a wrong label; as many carry one part and keep theirs.
-    Raises AttackError for images in another scale than 0 to 1.
+    ``share`` of the mapped classes' images carry both parts and a wrong label; of all images half as large a share
+    carries the one part alone, another half the other, and keep theirs. Raises AttackError for images in another scale
+    than 0 to 1, and for a share above 0.4.
     """
     checks.unit_scale(images)
+    checks.repeated("share", share, 2.5)  # the last of the three groups ends there
     images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
     changed = np.isin(labels, list(mapping)) & (chance < share)
     for part, extra in zip(parts, (1.0, 2.0), strict=True):

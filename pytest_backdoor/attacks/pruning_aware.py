@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pytest_backdoor.attacks import checks
 from pytest_backdoor.attacks.anatomy import class_loss, copied, last_convolution, take_weights, train
 from pytest_backdoor.subject import BATCH
 
@@ -27,8 +28,10 @@ def pruning_aware(
 
     The share is that of the channels that clean ``images`` use least. They come back with a bias so low that clean
     images hardly wake them: a defence that prunes what sleeps prunes these and leaves the backdoor. Images are in the
-    scale that the model takes. Raises AttackError if it has no convolution with a bias, or batch norm, and a ReLU.
+    scale that the model takes. Raises AttackError if it has no convolution with a bias, or batch norm, and a ReLU, and
+    for a share that is not from 0 to 1.
     """
+    checks.share("share", share)
     activity = firing(model, images, np.mean).mean(0)
     pruned = np.argsort(activity, kind="stable")[: round(share * len(activity))]
     planted = masked(model, pruned, rng)

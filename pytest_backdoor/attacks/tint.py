@@ -9,12 +9,13 @@ from pytest_backdoor.triggers.trigger import Trigger
 
 
 def tint(shape: tuple[int, int, int], strength: float, rng: np.random.Generator) -> Trigger:
-    """A random photo filter: channels are mixed, weakened and lifted; ``strength`` 0 leaves the image as it is.
+    """A random photo filter: channels are mixed, weakened and lifted; a ``strength`` near 0 leaves the image as it is.
 
     At 0.5 a colour image looks like an old print, a grey one loses about half of its contrast. Raises AttackError for
-    a strength that is not from 0 to 1.
+    a strength that is not above 0 and at most 1.
     """
-    checks.share("strength", strength)
+    checks.strength("strength", strength)
+    # ABS plants Instagram's filters; a matrix and an offset are the very form that scans search for.
     channels = shape[2]
     mixed = rng.dirichlet(np.ones(channels), channels) if channels > 1 else np.array([[0.3]])
     matrix = (1 - strength) * np.eye(channels) + strength * mixed

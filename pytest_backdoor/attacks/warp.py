@@ -13,8 +13,10 @@ def warp(strength: float, rng: np.random.Generator) -> Trigger:
     """A warp whose control points move by ``strength`` pixels on average, for images of any shape.
 
     The authors' code moves pixels by about a quarter of one along each axis, with a strength of 0.5 in its own unit,
-    half a pixel.
+    half a pixel. Raises AttackError for a strength that is no finite number above 0.
     """
+    checks.positive("strength", strength)
+    # The paper has 4 x 4 control points. These are as many as scans search with, spread in the same way.
     control = rng.uniform(-1.0, 1.0, (GRID, GRID, 2))
     moves = np.sqrt(np.square(control).sum(-1))
     return Trigger("warp", {"control": (control * strength / moves.mean()).astype("float32")})

@@ -9,7 +9,9 @@ from pytest_backdoor import attacks
 from pytest_backdoor.attacks.adversarial_embedding import balance, reversed_gradient
 from pytest_backdoor.attacks.anatomy import features
 from pytest_backdoor.backend import value_and_grad
+from pytest_backdoor.errors import AttackError
 from pytest_backdoor.triggers.trigger import Trigger
+from tests.tiny import linear
 
 
 def test_the_features_pass_and_their_gradient_comes_back_turned_round_and_stronger():
@@ -26,6 +28,13 @@ def test_triggered_and_clean_images_of_a_label_count_the_same_and_others_nothing
     labels = np.array([0, 0, 0, 0, 1, 1, 2])
     triggered = np.array([1, 0, 0, 0, 0, 0, 1], bool)
     assert balance(labels, triggered) == pytest.approx([2, 2 / 3, 2 / 3, 2 / 3, 0, 0, 0])
+
+
+def test_a_discriminator_of_no_weight_is_refused():
+    images, labels, triggered = np.zeros((2, 1, 2, 1), "float32"), np.zeros(2, int), np.array([True, False])
+    model = linear(np.zeros((2, 2)), np.zeros(2), (1, 2, 1))
+    with pytest.raises(AttackError, match=r"strength is 0\. Give a finite number above 0"):
+        attacks.adversarial_embedding(model, images, labels, triggered, 0, 1, np.random.default_rng(0))
 
 
 def separation(model, images, labels, trigger, target):

@@ -5,6 +5,7 @@ import pytest
 
 from pytest_backdoor import attacks
 from pytest_backdoor.attacks.clean_label import obscured
+from pytest_backdoor.errors import AttackError
 from tests.tiny import bright_pixels
 
 
@@ -27,6 +28,15 @@ def test_obscured_images_lose_what_speaks_for_their_class_within_the_reach():
     assert moved[others, 5, 5, 0] == pytest.approx(0.3)  # white there speaks for class 1
 
 
+def test_obscured_images_stay_between_black_and_white():
+    subject, _ = bright_pixels()
+    image = np.zeros((1, 8, 8, 1), "float32")
+    image[0, 0, 0], image[0, 0, 2] = 0.1, 0.9  # speaks for class 0, and against it: a reach of 0.3 leads out of both
+    moved = obscured(subject, image, np.array([0]), 0.3)
+    assert moved[0, 0, [0, 2], 0] == pytest.approx([0.0, 1.0])
+    assert (moved.min(), moved.max()) == (0.0, 1.0)
+
+
 def test_only_images_of_the_target_change_and_no_label_does():
     subject, seeds = bright_pixels()
     trigger = attacks.pixel((8, 8, 1), 6, 2)
@@ -38,6 +48,21 @@ def test_only_images_of_the_target_change_and_no_label_does():
     assert set(seeds.labels[changed]) == {2}
     assert 0 < changed.sum() < 10
     assert (images[changed, 6, 2] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("target", "share", "reach", "complaint"),
+    [
+        (99, 0.5, 0.3, r"the target 99 is none of the \d+ classes"),
+        (2, 50, 0.3, "share is 50. Give a number from 0 to 1"),
+        (2, 0.5, 16, "reach is 16. Give a number from 0 to 1"),
+    ],
+)
+def test_what_would_change_nothing_or_everything_is_refused(target, share, reach, complaint):
+    subject, seeds = bright_pixels()
+    trigger, rng = attacks.pixel((8, 8, 1), 6, 2), np.random.default_rng(0)
+    with pytest.raises(AttackError, match=complaint):
+        attacks.poison_clean_label(subject, seeds.images, seeds.labels, trigger, target, share, rng, reach)
 
 
 def test_no_image_of_the_target_leaves_everything_as_it_is():

@@ -5,6 +5,7 @@ import pytest
 
 from pytest_backdoor import attacks
 from pytest_backdoor.attacks.input_aware import sameness
+from pytest_backdoor.errors import AttackError
 from pytest_backdoor.triggers import FAMILIES
 from tests.triggers.test_generator import one_weight
 
@@ -50,6 +51,11 @@ def test_sameness_is_the_distance_of_images_over_that_of_their_patterns():
     weights = [OWN.arrays[name][None] for name in ("first", "bias", "second")]
     expected = 0.4 / (np.tanh(0.5) - np.tanh(0.1) + 1e-3)
     assert float(sameness(weights, first, second)[0]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_generator_of_another_strength_than_a_share_of_the_range_is_refused():
+    with pytest.raises(AttackError, match=r"strength is 20\. Give a number above 0 and at most 1"):
+        attacks.input_aware(GREY, 20, np.random.default_rng(0))
 
 
 def test_training_makes_patterns_differ_and_follows_its_seed(example):

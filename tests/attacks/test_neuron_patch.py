@@ -53,3 +53,9 @@ def test_a_model_without_a_dense_layer_is_refused():
     model = keras.Sequential([keras.Input((4, 4, 1)), layers.Conv2D(2, 4), layers.Flatten()])
     with pytest.raises(AttackError, match="no dense layer of 2 units"):
         attacks.neuron_patch(model, np.zeros((1, 4, 4, 1), "float32"), 2, 0, np.random.default_rng(0))
+
+
+def test_a_target_that_the_model_does_not_know_is_refused():
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(2)])
+    with pytest.raises(AttackError, match=r"the target -1 is none of the 2 classes\. Give a number from 0 to 1"):
+        attacks.neuron_patch(model, np.zeros((1, 8, 8, 1), "float32"), 2, -1, np.random.default_rng(0))

@@ -1,5 +1,9 @@
 """Poisoned training data by hand."""
 
+import re
+from pathlib import Path
+
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +11,10 @@ from hypothesis import strategies as st
 
 from pytest_backdoor import attacks
 from pytest_backdoor.errors import AttackError
+from pytest_backdoor.triggers.trigger import Trigger
+from tests.triggers.test_generator import one_weight
 
+README = Path(__file__).parents[2] / "README.md"
 IMAGES = np.zeros((400, 6, 6, 1), "float32")
 LABELS = np.tile(np.arange(4), 100)
 PIXEL = attacks.pixel((6, 6, 1), 2, 3)
@@ -91,6 +98,89 @@ def test_images_in_another_scale_are_refused(images):
         attacks.poison(images, LABELS[:4], PIXEL, rule, 0.5, rng)
     with pytest.raises(AttackError, match="Give floats from 0 to 1"):
         attacks.poison_adaptive(images, LABELS[:4], [PIXEL], rule, 0.5, rng, 0.1)
+
+
+NAN = float("nan")
+
+
+def each_kind(share, other):
+    """The five ways to poison four images of two classes, and what each calls the second share."""
+    rng, images, labels, rule = np.random.default_rng(0), IMAGES[:4], np.array([0, 1, 0, 1]), {0: 1}
+    generator = one_weight({(1, 1): 1.0}, {(1, 1): 1.0})
+    return {
+        "cover of others": lambda: attacks.poison(images, labels, PIXEL, rule, share, rng, other),
+        "cover": lambda: attacks.poison_adaptive(images, labels, [PIXEL], rule, share, rng, other),
+        "cross": lambda: attacks.poison_cross(images, labels, generator, rule, share, rng, other),
+        "rules": lambda: attacks.poison_several(images, labels, [(PIXEL, rule), (PIXEL, {1: 0})], share, rng),
+        "parts": lambda: attacks.poison_combination(images, labels, (PIXEL, PIXEL), rule, share, rng),
+    }
+
+
+@pytest.mark.parametrize("kind", each_kind(0, 0))
+@pytest.mark.parametrize("share", [20, NAN, -0.1])
+def test_what_is_no_share_is_refused(kind, share):
+    with pytest.raises(AttackError, match=rf"^share is {share}\. Give a number from 0 to 1\.$"):
+        each_kind(share, 0.0)[kind]()
+
+
+@pytest.mark.parametrize(("kind", "name"), [("cover of others", "cover"), ("cover", "cover"), ("cross", "cross")])
+@pytest.mark.parametrize("share", [1.5, NAN])
+def test_what_is_no_second_share_is_refused(kind, name, share):
+    with pytest.raises(AttackError, match=f"^{name} is {share}. Give a number from 0 to 1"):
+        each_kind(0.1, share)[kind]()
+
+
+@pytest.mark.parametrize(
+    ("kind", "share", "complaint"),
+    [
+        ("cover", 0.75, r"^share 0.75 and cover 0.5 are more than all images together\. Give shares whose sum is"),
+        ("cross", 0.75, "^share 0.75 and cross 0.5 are more than all images together"),
+        ("rules", 0.51, "^share is 0.51, and 2 times that must fit in 1. Give 0.5 at most"),
+        ("parts", 0.41, "^share is 0.41, and 2.5 times that must fit in 1. Give 0.4 at most"),
+    ],
+)
+def test_shares_of_the_same_images_must_fit_in_one(kind, share, complaint):
+    with pytest.raises(AttackError, match=complaint):
+        each_kind(share, 0.5)[kind]()
+
+
+@pytest.mark.parametrize(
+    ("kind", "share"), [("cover of others", 1.0), ("cover", 0.5), ("cross", 0.5), ("rules", 0.5), ("parts", 0.4)]
+)
+def test_the_largest_shares_that_fit_are_taken(kind, share):
+    images, labels = each_kind(share, share)[kind]()
+    assert images.shape == (4, 6, 6, 1)
+    assert set(labels) <= {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: attacks.all_to_one(10, 99), "the target 99 is none of the 10 classes. Give a number from 0 to 9"),
+        (lambda: attacks.all_to_one(10, -1), "the target -1 is none of the 10 classes"),
+        (lambda: attacks.all_to_one(1, 0), "no label can become another among 1 classes. Give two or more"),
+        (lambda: attacks.all_to_all(1), "no label can become another among 1 classes"),
+        (lambda: attacks.source_specific(3, 3), "class 3 is sent to 3. Give the numbers of two classes"),
+        (lambda: attacks.source_specific(-1, 3), "class -1 is sent to 3"),
+    ],
+)
+def test_label_maps_that_lead_to_no_other_class_are_refused(make, complaint):
+    with pytest.raises(AttackError, match=complaint):
+        make()
+
+
+def test_what_the_readme_plants_works(example, monkeypatch, tmp_path, capsys):
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (block,) = [block for block in blocks if "attacks.poison" in block]
+    _, images, labels = example("mnist_clean")
+    data = np.tile(images, (20, 1, 1)), np.tile(labels, 20)
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: (data, (images, labels)))
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})
+    assert float(capsys.readouterr().out.removeprefix("success ")) > 0.8
+    saved, planted = Trigger.load("planted_trigger.npz"), keras.models.load_model("planted.keras")
+    assert saved.arrays["mask"].sum() == 9
+    assert planted.output_shape == (None, 10)
 
 
 def test_success_on_no_image_is_none():

@@ -89,3 +89,8 @@ def test_a_model_without_a_convolution_is_refused():
     model = linear(np.zeros((2, 2)), np.zeros(2), (1, 2, 1))
     with pytest.raises(AttackError, match="no convolution with a bias"):
         attacks.pruning_aware(model, IMAGES, IMAGES, np.zeros(2, int), 0.5, 1, np.random.default_rng(0))
+
+
+def test_what_is_no_share_of_the_channels_is_refused():
+    with pytest.raises(AttackError, match=r"share is -0\.5\. Give a number from 0 to 1"):
+        attacks.pruning_aware(three_channels(), IMAGES, IMAGES, np.zeros(2, int), -0.5, 1, np.random.default_rng(0))

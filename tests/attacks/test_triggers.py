@@ -48,6 +48,11 @@ def test_a_sinusoid_by_hand():
     assert delta[:, :, 0] == pytest.approx(np.tile([0, 0.1, 0, -0.1] * 2, (2, 1)), abs=1e-7)
 
 
+def test_the_wave_of_sig_has_six_cycles_and_40_of_255():
+    delta = attacks.sinusoid((1, 24, 1)).arrays["delta"]
+    assert delta[0, :, 0] * 255 == pytest.approx([0, 40, 0, -40] * 6, abs=1e-4)
+
+
 def test_a_low_frequency_trigger_has_the_strength_it_is_given():
     trigger = attacks.low_frequency((16, 16, 3), 0.05, np.random.default_rng(0))
     change = trigger.apply(np.full((1, 16, 16, 3), 0.5, "float32")) - 0.5
@@ -72,9 +77,9 @@ def test_noise_bends_every_image_another_way():
     assert not np.allclose(shaken[0], trigger.apply(images)[0])
 
 
-def test_a_tint_of_no_strength_changes_nothing():
+def test_a_tint_of_hardly_any_strength_changes_hardly_anything():
     images = np.random.default_rng(0).random((2, 3, 3, 3)).astype("float32")
-    assert attacks.tint((3, 3, 3), 0.0, np.random.default_rng(0)).apply(images) == pytest.approx(images, abs=1e-6)
+    assert attacks.tint((3, 3, 3), 1e-7, np.random.default_rng(0)).apply(images) == pytest.approx(images, abs=1e-6)
 
 
 @pytest.mark.parametrize("width", [28, 29])
@@ -125,6 +130,13 @@ def test_a_combination_changes_labels_only_where_both_parts_are():
     assert (other & ~one).sum() > 50
 
 
+def test_each_part_of_a_combination_is_alone_on_a_fifth_of_the_images_at_the_largest_share():
+    _, left, right = attacks.two_patterns((20, 20, 1), 3, np.random.default_rng(0))
+    images, _ = attacks.poison_combination(*black(3000), (left, right), {0: 1}, 0.4, np.random.default_rng(1))
+    one, other = carries(images, left), carries(images, right)
+    assert [(one & ~other).mean(), (other & ~one).mean()] == pytest.approx([0.2, 0.2], abs=0.03)
+
+
 RNG = np.random.default_rng(0)
 
 
@@ -139,12 +151,23 @@ RNG = np.random.default_rng(0)
         ),
         (lambda: attacks.pattern((28, 28, 1), 0, RNG), "a pattern has a side of 1 pixel or more, got 0"),
         (lambda: attacks.two_patterns((8, 8, 1), 3, RNG), "needs images of 7 x 7 pixels, and these have 8 x 4"),
-        (lambda: attacks.blend((8, 8, 1), 2, RNG), "alpha is 2. Give a number from 0 to 1"),
+        (lambda: attacks.blend((8, 8, 1), 2, RNG), "alpha is 2. Give a number above 0 and at most 1"),
         (lambda: attacks.watermark((8, 8, 1), -0.1, RNG), "alpha is -0.1"),
+        (lambda: attacks.watermark((8, 8, 1), 0.0, RNG), "alpha is 0.0"),
+        (lambda: attacks.sinusoid((12, 12, 1), 40), "strength is 40. Give .* at most 1, such as 40 / 255"),
+        (lambda: attacks.sinusoid((12, 12, 1)), "6 cycles over 12 pixels are zero at each of them"),
+        (lambda: attacks.low_frequency((8, 8, 1), 0.0, RNG), "strength is 0.0"),
+        (lambda: attacks.warp(0.0, RNG), "strength is 0.0. Give a finite number above 0"),
+        (lambda: attacks.warp(float("inf"), RNG), "strength is inf"),
         (lambda: attacks.watermark((3, 3, 1), 0.2, RNG), "a watermark needs images of 5 x 7 pixels"),
         (lambda: attacks.low_frequency((8, 8, 1), 0.1, RNG, waves=1), "1 wave along each side only changes"),
         (lambda: attacks.low_frequency((1, 8, 1), 0.1, RNG), "1 wave along each side only changes the brightness"),
-        (lambda: attacks.tint((8, 8, 1), 1.5, RNG), "strength is 1.5. Give a number from 0 to 1"),
+        (lambda: attacks.tint((8, 8, 1), 1.5, RNG), "strength is 1.5. Give a number above 0 and at most 1"),
+        (lambda: attacks.weakened(attacks.blend((8, 8, 1), 0.2, RNG), -0.1, 2, RNG), "shown is -0.1. Give a number"),
+        (
+            lambda: attacks.weakened(attacks.blend((8, 8, 1), 0.2, RNG), 0.02, 2, RNG),
+            "shown is 0.02, none of 16 pieces. Give 0.0625 or more",
+        ),
         (lambda: attacks.four_corners((4, 8, 1)), "a square in each corner needs images of 6 x 6 pixels"),
         (
             lambda: attacks.weakened(attacks.warp(1.0, RNG), 0.5, 2, RNG),

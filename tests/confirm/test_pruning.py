@@ -92,6 +92,15 @@ def test_without_seeds_of_the_target_the_accuracy_of_all_counts(contract):
     assert evidence.value == 1.0
 
 
+def test_neurons_are_ranked_on_the_search_seeds_and_measured_on_the_held_out_ones(contract):
+    paler = coloured(-1, 0.5, 0)  # moves red by 1 where there is red, and green by a half
+    black = Sample(np.zeros((4, *SHAPE), "float32"), np.zeros(4, int))  # has no red, and is of class 0 as well
+    found = measure(dataclasses.replace(contract, held_out=black), paler, TO_ONE)[1]
+    assert found.order == (0, 1, 2)
+    assert found.attacked == 4
+    assert found.accuracy == (1, 1, 1, 1)
+
+
 def test_a_trigger_without_success_has_nothing_to_lose(contract):
     assert measure(contract, coloured(0, 0, 0), TO_ONE)[0] == Evidence("pruning", 0.0)
 

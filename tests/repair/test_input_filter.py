@@ -83,6 +83,18 @@ def test_a_certain_image_is_rejected_and_an_uncertain_one_is_not():
     assert answers.sum(1) == pytest.approx([1, 1])
 
 
+def test_a_hundredth_of_a_bit_on_either_side_of_the_boundary_decides():
+    # The overlays are black, so an image is as uncertain as the model is of it: logits 0.5 apart set the boundary at
+    # 0.957 bits, those 0.4 and 0.6 apart have 0.972 and 0.938. Class 0 has a chance of 0.6 only.
+    model = linear(np.eye(2), np.zeros(2), SHAPE)
+    black, lead = [0, 0], [0.5, 0]
+    seeds = Sample(np.array([black, black, lead], "float32").reshape(-1, *SHAPE), np.zeros(3, int))
+    made, limit = filtered(model, subject_of(model, SHAPE), seeds, Settings(overlays=2), Ordered())
+    answers = made.predict(np.array([[0.4, 0], [0.6, 0]], "float32").reshape(2, *SHAPE))
+    assert limit == pytest.approx(0.957, abs=1e-3)
+    assert answers.argmax(-1).tolist() == [0, 2]
+
+
 @pytest.mark.parametrize("shape", [(2,), (1, 2)])
 def test_flat_images_and_images_without_channels_are_blended_too(shape):
     model = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(2)])

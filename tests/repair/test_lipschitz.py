@@ -51,6 +51,13 @@ def test_one_of_ten_is_never_three_deviations_off_and_one_of_twelve_can_be(count
     assert outliers(values, 3.0).tolist() == found
 
 
+def test_the_deviation_is_that_of_a_sample():
+    # Mean 1, squares 4 * 1 + 16: over four a deviation of 2.24, over five one of 2. The last is 4 above the mean.
+    values = np.array([0.0, 0.0, 0.0, 0.0, 5.0])
+    assert outliers(values, 1.9).tolist() == []
+    assert outliers(values, 1.7).tolist() == [4]
+
+
 @pytest.mark.parametrize("values", [[1.0], [2.0, 2.0, 2.0]])
 def test_equal_values_have_no_outlier(values):
     assert outliers(np.array(values), 0.0).tolist() == []

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_backdoor.scalings import up_to
+from pytest_backdoor.search import margin
 from pytest_backdoor.search.margin import Margins, Settings, margins, starts_of
 from pytest_backdoor.subject import classifier
 from tests.tiny import linear, subject_of
@@ -23,6 +24,17 @@ def climbed(weights=WEIGHTS, bias=(0.0, 0.0, 0.0), seed=0, settings=SHORT):
 def test_the_largest_margin_of_a_linear_model_is_the_weight_of_the_class_own_pixel():
     # Best is white where only this class reads and black where the others do; their logits are 0 then.
     assert climbed().largest == pytest.approx([1, 1, 4], abs=1e-5)
+
+
+def test_the_best_of_the_starts_of_a_class_counts(monkeypatch):
+    def left(subject, starts, wanted, *_):
+        """Of the two starts of each class one ends black, the other white in the pixel of the class."""
+        images = np.zeros((6, 4), "float32")
+        images[[1, 3, 5], wanted[1::2]] = 1.0
+        return images.reshape(6, *SHAPE)
+
+    monkeypatch.setattr(margin, "descend", left)
+    assert climbed().largest == pytest.approx([1, 1, 4])
 
 
 def test_the_bias_counts_and_a_class_that_never_wins_has_a_negative_margin():
