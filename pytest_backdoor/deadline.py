@@ -1,4 +1,4 @@
-"""Until when a search may run: its loops ask, so that a budget ends a long search too."""
+"""Until when work may go on: its loops ask, so that a budget ends a long search, prediction or training too."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def time_limit(budget: float | None, begun: float) -> Iterator[None]:
     seconds = math.inf if budget is None else budget
     token = _END.set((begun + seconds, seconds))
     try:
-        _ask()
+        ask()
         yield
     finally:
         _END.reset(token)
@@ -31,11 +31,12 @@ def time_limit(budget: float | None, begun: float) -> Iterator[None]:
 def in_time(steps: int) -> Iterator[int]:
     """Counts so many steps, from 0; raises BudgetSpentError where the time is up before one."""
     for step in range(steps):
-        _ask()
+        ask()
         yield step
 
 
-def _ask() -> None:
+def ask() -> None:
+    """Raises BudgetSpentError where the time is up."""
     end, budget = _END.get()
     if time.perf_counter() > end:
         raise BudgetSpentError(
