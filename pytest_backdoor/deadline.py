@@ -17,10 +17,10 @@ _END: ContextVar[tuple[float, float]] = ContextVar("end and budget", default=(ma
 def time_limit(budget: float | None, begun: float) -> Iterator[None]:
     """What runs in here raises BudgetSpentError once so many seconds have gone since ``begun``; None: never.
 
-    ``begun`` is a value of ``time.perf_counter``.
+    ``begun`` is a value of ``time.perf_counter``. A limit inside of another one is no later than that.
     """
     seconds = math.inf if budget is None else budget
-    token = _END.set((begun + seconds, seconds))
+    token = _END.set(min(_END.get(), (begun + seconds, seconds)))
     try:
         ask()
         yield

@@ -50,6 +50,28 @@ def test_without_a_budget_there_is_no_end(clock):
         assert list(in_time(3)) == [0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("outer", "inner", "spent"), [(2.0, 9.0, "2 s"), (9.0, 2.0, "2 s"), (None, 2.0, "2 s"), (2.0, None, "2 s")]
+)
+def test_of_two_limits_the_earlier_one_holds(clock, outer, inner, spent):
+    with time_limit(outer, begun=0.0), time_limit(inner, begun=0.0):
+        clock.now = 2.0
+        ask()
+        clock.now = 2.1
+        with pytest.raises(BudgetSpentError, match=f"the budget of {spent} was spent"):
+            ask()
+
+
+def test_behind_the_inner_limit_the_outer_one_holds_again(clock):
+    with time_limit(5.0, begun=0.0):
+        with time_limit(1.0, begun=0.0):
+            clock.now = 2.0
+        ask()
+        clock.now = 6.0
+        with pytest.raises(BudgetSpentError, match="the budget of 5 s was spent"):
+            ask()
+
+
 def test_a_loop_ends_before_the_step_that_would_be_late(clock):
     steps = []
     with pytest.raises(BudgetSpentError), time_limit(2.5, begun=0.0):

@@ -12,6 +12,7 @@ from keras import ops
 
 from pytest_backdoor.attacks.poison import LabelMap
 from pytest_backdoor.backend import compiled, value_and_grad
+from pytest_backdoor.deadline import in_time
 from pytest_backdoor.network import layers_of, rebuilt, with_logits
 from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.triggers import family_named
@@ -58,7 +59,7 @@ def plant(
     run = compiled(_step(copied, form.shaped, subject, trigger, mapping, settings))
     state = begin(copied)
     for _ in range(settings.rounds):
-        for _ in range(settings.steps):
+        for _ in in_time(settings.steps):
             state = run(state, varied(images, settings, rng), varied(images, settings, rng))
         for variable, value in zip(copied.trainable_variables, state.params, strict=True):
             variable.assign(value)

@@ -13,6 +13,7 @@ from keras import ops
 from pytest_backdoor.attacks.planting import State, advance, begin, copy_of, slopes_of
 from pytest_backdoor.backend import compiled
 from pytest_backdoor.contract import Sample
+from pytest_backdoor.deadline import in_time
 from pytest_backdoor.network import rebuilt
 from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.triggers.trigger import Trigger
@@ -96,7 +97,7 @@ def _trained(
     form = classifier(copied, subject.name)
     run = compiled(_step(copied, form.shaped, subject, kept, settings, rate))
     state = begin(copied)
-    for _ in range(settings.steps):
+    for _ in in_time(settings.steps):
         clean = batch(seeds, (), subject.num_classes, settings, rng)
         state = run(state, clean, batch(seeds, groups, subject.num_classes, settings, rng))
     for variable, value in zip(copied.trainable_variables, state.params, strict=True):

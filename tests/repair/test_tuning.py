@@ -1,11 +1,18 @@
 """Tuning and unlearning of tiny models: what is learned, what is kept, and that the generator decides all."""
 
+import contextlib
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
 
+from pytest_backdoor import deadline
 from pytest_backdoor.attacks import pixel
 from pytest_backdoor.contract import Sample
+from pytest_backdoor.deadline import time_limit
+from pytest_backdoor.errors import BudgetSpentError
+from pytest_backdoor.repair import tuning
 from pytest_backdoor.repair.tuning import Settings, batch, seen_alike, tuned
 from pytest_backdoor.repair.unlearning import later, unlearned
 from tests.tiny import bright_model, bright_pixels, subject_of
@@ -50,6 +57,17 @@ def test_where_no_rate_suffices_the_best_one_counts():
     model, (subject, seeds) = bright_model(), bright_pixels()
     made = unlearned(model, subject, seeds, [TRIGGER], Settings((1e-9, 1e9), steps=1, reach=0), rng())
     assert made.get_weights()[0] == pytest.approx(model.get_weights()[0], abs=1e-6)
+
+
+@pytest.mark.parametrize(("budget", "steps"), [(0.5, 1), (1.5, 2), (None, 5)])
+def test_it_ends_when_the_time_is_up(monkeypatch, budget, steps):
+    """Each batch takes half a second, and each step has two."""
+    model, (subject, seeds), drawn = bright_model(), bright_pixels(), []
+    monkeypatch.setattr(tuning, "batch", lambda *given: drawn.append(given) or batch(*given))
+    monkeypatch.setattr(deadline, "time", SimpleNamespace(perf_counter=lambda: 0.5 * len(drawn)))
+    with contextlib.suppress(BudgetSpentError), time_limit(budget, 0.0):
+        unlearned(model, subject, seeds, [TRIGGER], Settings((0.1,), steps=5), rng())
+    assert len(drawn) == 2 * steps
 
 
 def test_weights_under_a_zero_of_their_mask_stay():
