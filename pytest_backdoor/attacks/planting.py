@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import keras
@@ -28,7 +28,7 @@ class Settings:
     """How a backdoor is planted."""
 
     rate: float = 0.03  # at its height; it falls to a tenth
-    batch: int = 64  # clean images in a step, and as many triggered ones
+    batch: int = 64  # clean images in a step, and as many triggered ones, or as many as memory allows
     steps: int = 20  # between two looks at what was reached
     rounds: int = 30  # of so many steps, at most
     triggered: float = 0.3  # their share of the loss
@@ -53,6 +53,7 @@ def plant(
     their moving statistics and nothing is dropped out: the copy is trained as it is used. Raises OutOfScopeError for a
     model that Keras cannot copy.
     """
+    settings = replace(settings, batch=fitting(settings.batch, subject))
     copied = copy_of(model)
     form = classifier(copied, subject.name, subject.memory)
     planted = form.subject(subject.scaling, subject.image_shape)
@@ -66,6 +67,11 @@ def plant(
         if reached(planted):
             break
     return planted
+
+
+def fitting(batch: int, subject: Subject) -> int:
+    """How many clean images a step takes, and as many triggered ones: the batch, or fewer where memory holds fewer."""
+    return min(batch, max(1, subject.together // 2))
 
 
 def copy_of(model: keras.Model) -> keras.Model:

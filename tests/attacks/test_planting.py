@@ -1,6 +1,7 @@
 """Planting in copies of small models: what is trained, what is kept, and what cannot be copied."""
 
 import contextlib
+import dataclasses
 from types import SimpleNamespace
 
 import keras
@@ -56,6 +57,17 @@ def test_it_ends_when_the_time_is_up(monkeypatch, budget, rounds):
     with contextlib.suppress(BudgetSpentError), time_limit(budget, 0.0):
         plant(model, subject, seeds.images, pixel(SHAPE, 5, 5), {0: 1}, looks.append, settings, rng())
     assert len(looks) == rounds
+
+
+@pytest.mark.parametrize(("together", "images"), [(1, 1), (3, 1), (10, 5), (15, 7), (16, 8), (1000, 8)])
+def test_a_step_takes_what_fits_memory_and_no_more_than_the_batch(monkeypatch, together, images):
+    subject, seeds = bright_pixels()
+    small = dataclasses.replace(subject, memory=together * subject.footprint)
+    model, sizes = network([layers.Flatten(), layers.Dense(3)]), []
+    monkeypatch.setattr(planting, "varied", lambda *given: sizes.append(len(varied(*given))) or varied(*given))
+    settings = Settings(batch=8, steps=2, rounds=1)
+    plant(model, small, seeds.images, pixel(SHAPE, 5, 5), {0: 1}, lambda copy: True, settings, rng())
+    assert sizes == [images] * 4
 
 
 def test_moving_statistics_stay_while_weights_move(monkeypatch):
