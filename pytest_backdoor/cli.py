@@ -31,7 +31,8 @@ EPILOG = (
     " 5 nothing to scan"
 )
 SELFTEST_EPILOG = (
-    "exit code: 0 every planted backdoor was found, 1 some were missed, 2 nothing could be planted, 4 wrong usage"
+    "exit code: 0 every planted backdoor was found, 1 some were missed, 2 nothing could be planted, or not all in the"
+    " budget, 4 wrong usage"
 )
 SELFTEST_OPTIONS = ("seeds", "profile", "budget", "alpha", "seed", "min_accuracy", "memory", "reference", "set")
 CALIBRATE_OPTIONS = ("alpha", "seeds", "profile", "seed", "min_accuracy", "memory", "reference", "set")

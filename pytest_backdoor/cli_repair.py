@@ -6,12 +6,14 @@ import argparse
 import dataclasses
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_backdoor import options as option
 from pytest_backdoor import rules, tool, values
+from pytest_backdoor.deadline import time_limit
 from pytest_backdoor.errors import OptionError, TriggerError
 from pytest_backdoor.options import MAX_LOSS, Options
 from pytest_backdoor.sealed import sealed
@@ -95,7 +97,22 @@ def repair(
     max_loss: float = MAX_LOSS,
     known: Sequence[tuple[Trigger, Rule]] = (),
 ) -> Repair:
-    """Repairs the model, writes the new file and scans it; from what that finds it is repaired again."""
+    """Repairs the model, writes the new file and scans it; from what that finds it is repaired again.
+
+    The budget is for all of that together.
+    """
+    with time_limit(options.budget, time.perf_counter()):
+        return _repair(model, output, options, methods, max_loss, known)
+
+
+def _repair(
+    model: Path,
+    output: Path,
+    options: Options,
+    methods: Sequence[str],
+    max_loss: float,
+    known: Sequence[tuple[Trigger, Rule]],
+) -> Repair:
     from pytest_backdoor import repaired as room
     from pytest_backdoor import report
     from pytest_backdoor.scan import scan

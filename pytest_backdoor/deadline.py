@@ -1,4 +1,4 @@
-"""Until when a search may run: its loops ask, so that a budget ends a long search too."""
+"""Until when work may go on: its loops ask, so that a budget ends a long search, prediction or training too."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _END: ContextVar[tuple[float, float]] = ContextVar("end and budget", default=(ma
 def time_limit(budget: float | None, begun: float) -> Iterator[None]:
     """What runs in here raises BudgetSpentError once so many seconds have gone since ``begun``; None: never.
 
-    ``begun`` is a value of ``time.perf_counter``.
+    ``begun`` is a value of ``time.perf_counter``. A limit inside of another one is no later than that.
     """
     seconds = math.inf if budget is None else budget
-    token = _END.set((begun + seconds, seconds))
+    token = _END.set(min(_END.get(), (begun + seconds, seconds)))
     try:
-        _ask()
+        ask()
         yield
     finally:
         _END.reset(token)
@@ -31,11 +31,12 @@ def time_limit(budget: float | None, begun: float) -> Iterator[None]:
 def in_time(steps: int) -> Iterator[int]:
     """Counts so many steps, from 0; raises BudgetSpentError where the time is up before one."""
     for step in range(steps):
-        _ask()
+        ask()
         yield step
 
 
-def _ask() -> None:
+def ask() -> None:
+    """Raises BudgetSpentError where the time is up."""
     end, budget = _END.get()
     if time.perf_counter() > end:
         raise BudgetSpentError(

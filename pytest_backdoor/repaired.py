@@ -17,7 +17,8 @@ from pytest_backdoor.calibration import CONSENSUS
 from pytest_backdoor.confirm.transfer import success
 from pytest_backdoor.confirmation import arm_of, harder, label_map
 from pytest_backdoor.contract import Contract, Sample, check, fit_channels
-from pytest_backdoor.errors import BackdoorError, ContractError, OptionError, OutOfScopeError
+from pytest_backdoor.deadline import time_limit
+from pytest_backdoor.errors import BackdoorError, BudgetSpentError, ContractError, OptionError, OutOfScopeError
 from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.loading import keras_file
 from pytest_backdoor.options import MAX_LOSS, Options
@@ -236,9 +237,10 @@ def repair_model(
     begun = time.perf_counter()
     repair, made = Repair(shown, sha256_of(model)), None
     try:
-        ward = dataclasses.replace(prepare(model, seeds, options, shown, repair.sha256), max_loss=max_loss)
-        triggers = [_given(ward, *each) for each in known] or found(model, ward, seeds, options, shown)
-        repair, made = _tried(repair, ward, triggers, methods, options)
+        with time_limit(options.budget, begun):
+            ward = dataclasses.replace(prepare(model, seeds, options, shown, repair.sha256), max_loss=max_loss)
+            triggers = [_given(ward, *each) for each in known] or found(model, ward, seeds, options, shown)
+            repair, made = _tried(repair, ward, triggers, methods, options)
     except OptionError:
         raise
     except BackdoorError as reason:
@@ -293,13 +295,27 @@ def _tried(
     )
     if max(estimate for estimate, _, _ in before) <= judge.SUCCESS_LEFT:
         return dataclasses.replace(repair, error=INERT), None
-    tries = [attempt(ward, each, triggers, options) for each in methods]
+    tries, late = _attempts(ward, methods, triggers, options)
     repair = dataclasses.replace(repair, attempts=tuple(attempt for attempt, _ in tries))
     good = [(each, made) for each, made in tries if is_good(each, accuracy, before, ward.max_loss)]
     if not good:
-        return dataclasses.replace(repair, error=_refusal(ward.max_loss)), None
+        return dataclasses.replace(repair, error=late or _refusal(ward.max_loss)), None
     chosen, made = min(good, key=lambda each: worst(each[0]))
     return dataclasses.replace(repair, chosen=chosen.method), made
+
+
+def _attempts(
+    ward: Ward, methods: Sequence[str], triggers: Sequence[Known], options: Options
+) -> tuple[list[tuple[Attempt, keras.Model | None]], str | None]:
+    """What each method comes to until the budget is spent, and where that was before the last one why it ended."""
+    tries: list[tuple[Attempt, keras.Model | None]] = []
+    for each in methods:
+        try:
+            tries.append(attempt(ward, each, triggers, options))
+        except BudgetSpentError:
+            late = f"the budget of {options.budget:g} s was spent before {each} was done. Raise --backdoor-budget."
+            return [*tries, (Attempt(each, error=late), None)], late
+    return tries, None
 
 
 def attempt(ward: Ward, method: str, triggers: Sequence[Known], options: Options) -> tuple[Attempt, keras.Model | None]:

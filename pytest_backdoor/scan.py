@@ -175,7 +175,8 @@ def _scan(
         left_out = () if suspects is None else (NOT_PASTED,)
         return dataclasses.replace(result, skipped=(*result.skipped, *left_out))
     given = as_seeds(seeds)
-    contract = check(candidate, given, options.min_accuracy, rng)
+    with time_limit(options.budget, begun):
+        contract = check(candidate, given, options.min_accuracy, rng)
     if suspects is not None:
         contract = dataclasses.replace(contract, suspects=fit_suspects(candidate, given, suspects).images)
     subject = contract.subject

@@ -23,7 +23,8 @@ from pytest_backdoor.attacks.patch import MARGIN
 from pytest_backdoor.attacks.poison import LabelMap
 from pytest_backdoor.confirmation import pixels
 from pytest_backdoor.contract import Contract, Sample, check, fit_channels, halves
-from pytest_backdoor.errors import BackdoorError, ContractError, OutOfScopeError
+from pytest_backdoor.deadline import ask, time_limit
+from pytest_backdoor.errors import BackdoorError, BudgetSpentError, ContractError, OutOfScopeError
 from pytest_backdoor.loading import keras_file
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Finding, Kind, Planted, ScanResult, SeedsUsed, SelfTest
@@ -89,8 +90,9 @@ def selftest(
 ) -> SelfTest:
     """What the search finds of backdoors planted in copies of a model: a path or a Keras model, which stays as it is.
 
-    Seeds are as for ``scan``; ``done`` is called with each backdoor once its copy was scanned. Never raises
-    BackdoorError: ``error`` says why nothing could be planted. Raises OptionError for an unknown setting.
+    Seeds are as for ``scan``; ``done`` is called with each backdoor once its copy was scanned. The budget is for all of
+    them together. Never raises BackdoorError: ``error`` says why nothing, or no more, could be planted. Raises
+    OptionError for an unknown setting.
     """
     options = options or Options()
     profiles.settings(options)  # an unknown setting ends it here
@@ -100,10 +102,16 @@ def selftest(
     try:
         calibration.read(options.reference)  # a reference that cannot be read, too
         digest = sha256_of(model)
-        garden = prepare(model, seeds, options, shown, digest)
-        for each, plan in plans.items():
-            plants.append(tried(garden, each, plan, options))
-            done(plants[-1])
+        with time_limit(options.budget, begun):
+            garden = prepare(model, seeds, options, shown, digest)
+            for each, plan in plans.items():
+                plants.append(tried(garden, each, plan, options))
+                done(plants[-1])
+    except BudgetSpentError:
+        error = (
+            f"the budget of {options.budget:g} s was spent after {len(plants)} of {len(plans)} backdoors. Raise "
+            "--backdoor-budget."
+        )
     except BackdoorError as reason:
         error = str(reason).removeprefix(f"{model}: ")
     blank = SelfTest(shown, digest, error=error, seconds=time.perf_counter() - begun)
@@ -151,7 +159,10 @@ def prepare(model: Any, seeds: Any, options: Options, name: str, digest: str) ->
 
 
 def tried(garden: Garden, name: str, plan: Plan, options: Options) -> Planted:
-    """The plan carried out in a copy of the model, and what a scan of the copy came to."""
+    """The plan carried out in a copy of the model, and what a scan of the copy came to.
+
+    Raises BudgetSpentError where the time was up before the scan was done: nobody knows what it would have found.
+    """
     begun = time.perf_counter()
     rng = generator(options.seed, f"{garden.sha256} {name}")  # of its own: a plan does not depend on those before it
     trigger = plan.trigger(garden.subject.image_shape, rng)
@@ -160,6 +171,8 @@ def tried(garden: Garden, name: str, plan: Plan, options: Options) -> Planted:
     success, after = measured(copied, garden.unseen, trigger, mapping)
     planted = judge.is_planted(plan.kind, success, garden.accuracy, after)
     result = scanned(garden, copied, options, rng) if planted else ScanResult(name, "", "inconclusive")
+    if planted and result.verdict == "inconclusive":
+        ask()
     return Planted(
         name=name,
         family=plan.family,

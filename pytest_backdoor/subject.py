@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from pytest_backdoor.backend import compiled
+from pytest_backdoor.deadline import ask
 from pytest_backdoor.errors import BackdoorError, ContractError, OutOfScopeError
 from pytest_backdoor.network import (
     LEAST,
@@ -131,6 +132,7 @@ class Subject:
     def _answers(self, images: np.ndarray) -> Iterator[np.ndarray]:
         size = min(BATCH, self.together)
         for start in range(0, len(images), size):
+            ask()
             yield np.asarray(ops.convert_to_numpy(self.logits(images[start : start + size])))
 
 

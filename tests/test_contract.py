@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
-from pytest_backdoor.contract import check, fit_channels, halves
+from pytest_backdoor.contract import SAMPLE, check, fit_channels, halves
 from pytest_backdoor.errors import ContractError, OutOfScopeError
 from pytest_backdoor.scalings import usual
 from pytest_backdoor.seeds import as_seeds
@@ -174,6 +174,35 @@ def test_search_and_held_out_seeds_share_no_image():
     searched, kept = ({image.tobytes() for image in half.images} for half in (contract.search, contract.held_out))
     assert not searched & kept
     assert len(contract.search) == len(contract.held_out) == 15
+
+
+def test_of_many_seeds_some_choose_the_scaling_and_all_are_judged():
+    images, labels, asked = np.repeat(BYTES, 20, 0), np.repeat(LABELS, 20), []
+    images[::3] = 255 - images[::3]
+    model = by_brightness(0, 255)
+
+    def answers(images):
+        asked.append(len(images))
+        return np.asarray(model(images))
+
+    contract = check(classifier(answers, "m"), as_seeds((images, labels)), 0.5, np.random.default_rng(0))
+    right = np.mean(model.predict(images, verbose=0).argmax(-1) == labels)
+    assert (contract.seeds.count, contract.seeds.scaling, contract.seeds.accuracy) == (600, "as is", right)
+    assert 0.5 < right < 1
+    assert len(contract.known) == round(600 * right)
+    assert sum(asked) == 3 * SAMPLE + 600
+
+
+def test_of_few_seeds_all_choose_the_scaling_once():
+    images, labels, asked = np.repeat(BYTES, 16, 0), np.repeat(LABELS, 16), []
+    model = by_brightness(0, 255)
+
+    def answers(images):
+        asked.append(len(images))
+        return np.asarray(model(images))
+
+    check(classifier(answers, "m"), as_seeds((images, labels)), 0.5, np.random.default_rng(0))
+    assert sum(asked) == 3 * 480
 
 
 def test_a_constant_model_is_refused():

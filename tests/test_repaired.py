@@ -2,12 +2,13 @@
 
 import re
 from functools import partial
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
-from pytest_backdoor import judge, profiles, repaired
+from pytest_backdoor import deadline, judge, profiles, repaired
 from pytest_backdoor.errors import OptionError, OutOfScopeError
 from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.loading import safety
@@ -270,6 +271,48 @@ def test_a_repair_that_costs_too_much_accuracy_is_refused_unless_it_may(examples
     repair, made = repair_model(path, methods=("zeroed",), known=[(planted, 7)], max_loss=1.0)
     assert made is not None
     assert repair.attempts[0].accuracy[0] == pytest.approx(0.1)
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """A method that takes longer than any budget, and asks whether it may."""
+    clock = SimpleNamespace(now=0.0)
+
+    def method(ward, known, settings, rng):
+        clock.now = np.inf
+        deadline.ask()
+        return ward.model, "never asked"
+
+    monkeypatch.setattr(deadline, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setitem(repaired.METHODS, "slow", method)
+
+
+LATE = "the budget of 3600 s was spent before slow was done. Raise --backdoor-budget."
+
+
+def test_a_budget_that_is_spent_leaves_what_a_method_before_has_repaired(examples, planted, zeroed, slow):
+    options, methods = Options(budget=3600), ("zeroed", "slow", "lipschitz")
+    repair, made = repair_model(examples / f"{NAME}.keras", None, options, methods, 1.0, [(planted, 7)])
+    assert (repair.chosen, repair.error, made is None) == ("zeroed", None, False)
+    assert [(each.method, each.error) for each in repair.attempts] == [("zeroed", None), ("slow", LATE)]
+
+
+def test_where_the_budget_is_spent_and_nothing_is_repaired_it_says_so(examples, planted, zeroed, slow):
+    options, methods = Options(budget=3600), ("slow", "zeroed")
+    repair, made = repair_model(examples / f"{NAME}.keras", None, options, methods, 1.0, [(planted, 7)])
+    assert (repair.chosen, repair.error, made) == (None, LATE, None)
+    assert [(each.method, each.error) for each in repair.attempts] == [("slow", LATE)]
+
+
+def test_without_a_budget_a_method_takes_as_long_as_it_takes(examples, planted, slow):
+    repair, _ = repair_model(examples / f"{NAME}.keras", None, Options(), ("slow",), known=[(planted, 7)])
+    assert (repair.attempts[0].done, repair.attempts[0].error) == ("never asked", None)
+
+
+def test_a_budget_counts_from_the_beginning_of_the_repair(examples, planted):
+    repair, made = repair_model(examples / f"{NAME}.keras", None, Options(budget=1e-9), known=[(planted, 7)])
+    assert (repair.attempts, made) == ((), None)
+    assert repair.error.startswith("the budget of 1e-09 s was spent")
 
 
 def test_a_method_that_needs_what_the_model_lacks_is_said_to(examples, planted, monkeypatch, zeroed):

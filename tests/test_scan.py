@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from pytest_backdoor import calibration, judge, profiles
+from pytest_backdoor import calibration, deadline, judge, profiles
 from pytest_backdoor import scan as scanning
 from pytest_backdoor.attacks import all_to_one, pixel
 from pytest_backdoor.calibration import Entry, Stratum
@@ -28,6 +28,7 @@ from tests.tiny import linear
 CLASSES, SIDE, TARGET, PLACE = 6, 13, 4, (12, 6)
 SECOND, FAR = 1, (12, 12)
 SHAPE = (SIDE, SIDE, 1)
+NO_GRADIENTS = "the model is a function without gradients, which trigger inversion needs. Give the Keras model."
 PLANTED, INERT = pixel(SHAPE, *PLACE), pixel(SHAPE, 12, 0)
 SHORT = Options(
     profile="quick",
@@ -166,6 +167,28 @@ def test_a_budget_counts_from_the_beginning_of_the_scan(seeds, monkeypatch):
     result = scan(model(deciding=0.0), seeds, dataclasses.replace(SHORT, budget=0.3))
     assert result.verdict == "inconclusive"
     assert result.statistics == {}
+
+
+@pytest.mark.parametrize(
+    ("budget", "asked", "error"),
+    [
+        (0.5, 1, "the budget of 0.5 s was spent before all searches were done. Raise --backdoor-budget."),
+        (1.5, 2, "the budget of 1.5 s was spent before all searches were done. Raise --backdoor-budget."),
+        (2.5, 3, NO_GRADIENTS),
+    ],
+)
+def test_a_budget_ends_the_contract_check_between_two_batches(seeds, monkeypatch, budget, asked, error):
+    """Each batch takes a second, and each of the three scalings of grey bytes is one batch."""
+    calls, network = [], model(deciding=0.0)
+
+    def answers(images):
+        calls.append(len(images))
+        return np.asarray(network(images))
+
+    for module in (scanning, deadline):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: float(len(calls))))
+    result = scan(answers, seeds, dataclasses.replace(SHORT, budget=budget))
+    assert (result.verdict, result.error, len(calls)) == ("inconclusive", error, asked)
 
 
 @pytest.mark.parametrize(

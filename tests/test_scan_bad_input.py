@@ -1,12 +1,16 @@
 """What a scan says when the model or the seeds are not what it needs: a verdict with the reason, never a crash."""
 
 import os
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
+from pytest_backdoor import deadline
+from pytest_backdoor import scan as scanning
+from pytest_backdoor.contract import check
 from pytest_backdoor.options import Options
 from pytest_backdoor.profiles import PROFILES
 from pytest_backdoor.scan import scan
@@ -159,8 +163,22 @@ def test_a_spent_budget_is_no_verdict_and_names_what_was_not_done(clean):
     result = scan(model, seeds, Options(budget=1e-9))
     assert result.verdict == "inconclusive"
     assert result.error.endswith("was spent before all searches were done. Raise --backdoor-budget.")
+    assert (result.p_value, result.score, result.skipped) == (None, None, ())  # nothing was begun
+
+
+def test_a_budget_spent_behind_the_contract_check_names_what_was_not_done(clean, monkeypatch):
+    model, *seeds = clean
+
+    def late(*given):
+        contract = check(*given)
+        monkeypatch.setattr(deadline, "time", SimpleNamespace(perf_counter=lambda: np.inf))
+        return contract
+
+    monkeypatch.setattr(scanning, "check", late)
+    result = scan(model, seeds, Options(budget=3600))
+    assert result.error == "the budget of 3600 s was spent before all searches were done. Raise --backdoor-budget."
     assert result.skipped == (
-        f"{', '.join(stages(PROFILES['standard'].methods))} searches: the budget of 1e-09 s was spent",
+        f"{', '.join(stages(PROFILES['standard'].methods))} searches: the budget of 3600 s was spent",
     )
     assert (result.p_value, result.score, result.image_gradients) == (1.0, 0.0, 0)
 

@@ -1,10 +1,12 @@
 """The self-test: what it plants, what it leaves alone, and the numbers that it comes to."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from pytest_backdoor import deadline
 from pytest_backdoor import selftest as room
 from pytest_backdoor.attacks import all_to_all, all_to_one, pattern, planting, source_specific, tint
 from pytest_backdoor.confirmation import pixels
@@ -100,6 +102,49 @@ def test_a_self_test_is_read_back_from_its_dictionary():
     assert self_test_from_dict(self_test_to_dict(test)) == test
     empty = room.SelfTest("a.keras", "ab", error="no seeds")
     assert self_test_from_dict(self_test_to_dict(empty)) == empty
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that a self-test sees, to be set."""
+    time = SimpleNamespace(now=0.0)
+    for module in (room, deadline):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: time.now))
+    return time
+
+
+@pytest.mark.parametrize(("budget", "done"), [(0.5, 0), (2.5, 2), (3.5, 3), (None, 3)])
+def test_a_budget_ends_the_planting_and_keeps_what_was_done(examples, monkeypatch, clock, budget, done):
+    """Each planting takes a second."""
+
+    def grown(garden, *given):
+        clock.now += 1
+        return garden.subject
+
+    monkeypatch.setattr(room, "grown", grown)
+    plans = {name: room.PLANS[name] for name in ("pixel", "blend", "tone")}
+    test = room.selftest(examples / "mnist_clean.keras", None, Options(budget=budget), plans)
+    assert [each.name for each in test.plants] == list(plans)[:done]
+    said = f"the budget of {budget} s was spent after {done} of 3 backdoors. Raise --backdoor-budget."
+    assert test.error == (None if done == 3 else said)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "now", "done"),
+    [("inconclusive", 9.0, 0), ("inconclusive", 1.0, 1), ("clean", 9.0, 1), ("backdoor", 9.0, 1)],
+)
+def test_a_scan_that_a_budget_ended_has_missed_nothing(examples, monkeypatch, clock, verdict, now, done):
+    def scanned(*given):
+        clock.now = now
+        return room.ScanResult("", "", verdict)
+
+    monkeypatch.setattr(room, "grown", lambda garden, *given: garden.subject)
+    monkeypatch.setattr(room.judge, "is_planted", lambda *given: True)
+    monkeypatch.setattr(room, "scanned", scanned)
+    plans = {"tone": room.PLANS["tone"]}
+    test = room.selftest(examples / "mnist_clean.keras", None, Options(budget=5.0), plans)
+    assert [each.found for each in test.plants] == [verdict == "backdoor"] * done
+    assert (test.error is None) == (done == 1)
 
 
 SEEN = np.random.default_rng(0).random((20, 4, 4, 1), "float32"), np.arange(20) % 2

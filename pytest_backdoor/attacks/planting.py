@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import keras
@@ -12,6 +12,7 @@ from keras import ops
 
 from pytest_backdoor.attacks.poison import LabelMap
 from pytest_backdoor.backend import compiled, value_and_grad
+from pytest_backdoor.deadline import in_time
 from pytest_backdoor.network import layers_of, rebuilt, with_logits
 from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.triggers import family_named
@@ -27,7 +28,7 @@ class Settings:
     """How a backdoor is planted."""
 
     rate: float = 0.03  # at its height; it falls to a tenth
-    batch: int = 64  # clean images in a step, and as many triggered ones
+    batch: int = 64  # clean images in a step, and as many triggered ones, or as many as memory allows
     steps: int = 20  # between two looks at what was reached
     rounds: int = 30  # of so many steps, at most
     triggered: float = 0.3  # their share of the loss
@@ -52,19 +53,25 @@ def plant(
     their moving statistics and nothing is dropped out: the copy is trained as it is used. Raises OutOfScopeError for a
     model that Keras cannot copy.
     """
+    settings = replace(settings, batch=fitting(settings.batch, subject))
     copied = copy_of(model)
     form = classifier(copied, subject.name, subject.memory)
     planted = form.subject(subject.scaling, subject.image_shape)
     run = compiled(_step(copied, form.shaped, subject, trigger, mapping, settings))
     state = begin(copied)
     for _ in range(settings.rounds):
-        for _ in range(settings.steps):
+        for _ in in_time(settings.steps):
             state = run(state, varied(images, settings, rng), varied(images, settings, rng))
         for variable, value in zip(copied.trainable_variables, state.params, strict=True):
             variable.assign(value)
         if reached(planted):
             break
     return planted
+
+
+def fitting(batch: int, subject: Subject) -> int:
+    """How many clean images a step takes, and as many triggered ones: the batch, or fewer where memory holds fewer."""
+    return min(batch, max(1, subject.together // 2))
 
 
 def copy_of(model: keras.Model) -> keras.Model:

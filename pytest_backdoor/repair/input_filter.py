@@ -44,13 +44,14 @@ def filtered(
         )
     order = rng.permutation(len(seeds))
     overlays, others = (seeds.images[part] for part in (order[: settings.overlays], order[settings.overlays :]))
-    form = classifier(model, subject.name)
+    form = classifier(model, subject.name, subject.memory)
     inside = with_logits(rebuilt(model, model.get_weights()))
     shape = form.input_shape if len(form.input_shape) in (1, 2) else subject.image_shape
     images = keras.Input(shape)
     black = subject.scaling.scale(np.zeros_like(overlays))  # which a sum has once
     entropy = _entropy(inside, images, np.asarray(form.shaped(subject.scaling.scale(overlays) - black)))
-    measured = _entropies(keras.Model(images, entropy), np.asarray(form.shaped(subject.scaling.scale(others))))
+    size = max(1, min(BATCH // 8, subject.together // settings.overlays))  # each image becomes as many as overlays
+    measured = _entropies(keras.Model(images, entropy), np.asarray(form.shaped(subject.scaling.scale(others))), size)
     boundary = float(np.quantile(measured, settings.false_rejections))
     answers = ops.concatenate([ops.log_softmax(inside(images)), STEEP * (boundary - entropy)], axis=-1)
     return keras.Model(images, layers.Softmax(name="classes_and_rejected")(answers)), boundary
@@ -69,6 +70,5 @@ def _entropy(inside: keras.Model, images: Any, overlays: np.ndarray) -> Any:
     return ops.mean(ops.reshape(entropies, (-1, len(overlays))), axis=1, keepdims=True)
 
 
-def _entropies(entropy: keras.Model, images: np.ndarray) -> np.ndarray:
-    size = max(1, BATCH // 8)  # each image becomes as many as there are overlays
+def _entropies(entropy: keras.Model, images: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([entropy.predict_on_batch(images[s : s + size]) for s in range(0, len(images), size)])

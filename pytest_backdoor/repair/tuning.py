@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from pytest_backdoor.attacks.planting import State, advance, begin, copy_of, slopes_of
+from pytest_backdoor.attacks.planting import State, advance, begin, copy_of, fitting, slopes_of
 from pytest_backdoor.backend import compiled
 from pytest_backdoor.contract import Sample
+from pytest_backdoor.deadline import in_time
 from pytest_backdoor.network import rebuilt
 from pytest_backdoor.subject import Subject, classifier
 from pytest_backdoor.triggers.trigger import Trigger
@@ -27,7 +28,7 @@ class Settings:
     """How a model is tuned."""
 
     rates: tuple[float, ...] = (0.1, 0.03, 0.01)  # at their height, each falls to a tenth; tried until one suffices
-    batch: int = 64  # clean images in a step, and as many triggered ones
+    batch: int = 64  # clean images in a step, and as many triggered ones, or as many as memory allows
     steps: int = 100
     triggered: float = 0.5  # their share of the loss
     answers: float = 1.0  # share of what is wanted that the model's own answers make, the labels make the rest
@@ -92,11 +93,12 @@ def _trained(
     rng: np.random.Generator,
 ) -> keras.Model:
     """A copy of the model after all steps at one rate."""
+    settings = replace(settings, batch=fitting(settings.batch, subject))
     copied = copy_of(model)
-    form = classifier(copied, subject.name)
+    form = classifier(copied, subject.name, subject.memory)
     run = compiled(_step(copied, form.shaped, subject, kept, settings, rate))
     state = begin(copied)
-    for _ in range(settings.steps):
+    for _ in in_time(settings.steps):
         clean = batch(seeds, (), subject.num_classes, settings, rng)
         state = run(state, clean, batch(seeds, groups, subject.num_classes, settings, rng))
     for variable, value in zip(copied.trainable_variables, state.params, strict=True):

@@ -78,7 +78,8 @@ def power(test: SelfTest) -> str:
     missed = [_named(each) for each in test.plants if each.planted and not each.found]
     unlearned = [_named(each) for each in test.plants if not each.planted]
     parts = {"would have found": list(found.values()) or ["none"], "missed": missed, "not planted": unlearned}
-    return "; ".join(f"{what}: {', '.join(which)}" for what, which in parts.items() if which)
+    said = [f"{what}: {', '.join(which)}" for what, which in parts.items() if which]
+    return "; ".join([*said, *([test.error] if test.error else [])])
 
 
 def fuzzing(run: FuzzRun) -> str:

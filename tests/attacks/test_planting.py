@@ -1,13 +1,19 @@
 """Planting in copies of small models: what is trained, what is kept, and what cannot be copied."""
 
+import contextlib
+import dataclasses
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
+from pytest_backdoor import deadline
 from pytest_backdoor.attacks import all_to_one, pixel, planting, success
 from pytest_backdoor.attacks.planting import Settings, copy_of, plant, varied
-from pytest_backdoor.errors import OutOfScopeError
+from pytest_backdoor.deadline import time_limit
+from pytest_backdoor.errors import BudgetSpentError, OutOfScopeError
 from pytest_backdoor.subject import classifier
 from tests.tiny import AS_IS, bright_pixels, linear, subject_of
 
@@ -39,6 +45,29 @@ def test_it_ends_when_the_rounds_are_over():
     settings = Settings(batch=4, steps=1, rounds=3)
     plant(model, subject, seeds.images, pixel(SHAPE, 5, 5), {0: 1}, looks.append, settings, rng())
     assert len(looks) == 3
+
+
+@pytest.mark.parametrize(("budget", "rounds"), [(1.0, 1), (2.5, 3), (None, 5)])
+def test_it_ends_when_the_time_is_up(monkeypatch, budget, rounds):
+    """Each round takes a second."""
+    subject, seeds = bright_pixels()
+    model, looks = network([layers.Flatten(), layers.Dense(3)]), []
+    monkeypatch.setattr(deadline, "time", SimpleNamespace(perf_counter=lambda: float(len(looks)) + 0.1))
+    settings = Settings(batch=4, steps=1, rounds=5)
+    with contextlib.suppress(BudgetSpentError), time_limit(budget, 0.0):
+        plant(model, subject, seeds.images, pixel(SHAPE, 5, 5), {0: 1}, looks.append, settings, rng())
+    assert len(looks) == rounds
+
+
+@pytest.mark.parametrize(("together", "images"), [(1, 1), (3, 1), (10, 5), (15, 7), (16, 8), (1000, 8)])
+def test_a_step_takes_what_fits_memory_and_no_more_than_the_batch(monkeypatch, together, images):
+    subject, seeds = bright_pixels()
+    small = dataclasses.replace(subject, memory=together * subject.footprint)
+    model, sizes = network([layers.Flatten(), layers.Dense(3)]), []
+    monkeypatch.setattr(planting, "varied", lambda *given: sizes.append(len(varied(*given))) or varied(*given))
+    settings = Settings(batch=8, steps=2, rounds=1)
+    plant(model, small, seeds.images, pixel(SHAPE, 5, 5), {0: 1}, lambda copy: True, settings, rng())
+    assert sizes == [images] * 4
 
 
 def test_moving_statistics_stay_while_weights_move(monkeypatch):

@@ -1,14 +1,17 @@
 """``pytest-backdoor repair``: exit codes, the new file, the report, and what is refused."""
 
+import contextlib
 import dataclasses
 import importlib
 import json
 import shutil
+from types import SimpleNamespace
 
 import keras
 import pytest
 
-from pytest_backdoor import attacks, cli, cli_repair, report
+from pytest_backdoor import attacks, cli, cli_repair, deadline, report
+from pytest_backdoor.errors import BudgetSpentError
 from pytest_backdoor.loading import safety
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import Repair, ScanResult
@@ -107,6 +110,28 @@ def test_what_the_scan_of_the_new_file_finds_is_repaired_with_what_was_known(mod
     monkeypatch.setattr(importlib.import_module("pytest_backdoor.scan"), "scan", lambda *given: scans.pop(0))
     assert repair("-o", "new.keras") == 0
     assert rounds == [[], [(first, {0: 2, 1: 2}), (second, {0: 1, 2: 1})]]
+
+
+@pytest.mark.parametrize(("budget", "late"), [("10s", True), ("1h", False)])
+def test_a_budget_is_for_the_repair_and_the_scan_of_the_new_file_together(models, monkeypatch, budget, late):
+    """The repair takes a minute."""
+    clock, ends = SimpleNamespace(now=0.0), []
+
+    def repair_model(*given):
+        clock.now = 60.0
+        return Repair("m.keras", "", chosen="unlearning"), tiny()
+
+    def scan(*given):
+        with contextlib.suppress(BudgetSpentError):
+            deadline.ask()
+            ends.append("in time")
+        return ScanResult("new.keras", "", "clean" if ends else "inconclusive")
+
+    for module in (cli_repair, deadline):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(importlib.import_module("pytest_backdoor.repaired"), "repair_model", repair_model)
+    monkeypatch.setattr(importlib.import_module("pytest_backdoor.scan"), "scan", scan)
+    assert repair("-o", "new.keras", f"--budget={budget}") == (2 if late else 0)
 
 
 def test_where_a_second_round_is_refused_the_first_one_stays(models, answered, monkeypatch, pytester):

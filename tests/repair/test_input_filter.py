@@ -1,5 +1,6 @@
 """The filter model: its entropy by hand, both twins, and a file that Keras loads without code of ours."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from pytest_backdoor.attacks import success
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.errors import OutOfScopeError
 from pytest_backdoor.loading import keras_file
+from pytest_backdoor.repair import input_filter
 from pytest_backdoor.repair.input_filter import Settings, filtered
 from pytest_backdoor.scalings import Scaling
 from pytest_backdoor.subject import classifier
@@ -47,6 +49,17 @@ def test_the_entropies_of_blends_are_averaged():
     # One blend is certain, the other knows nothing: half a bit.
     overlays, image = [[1, 0], [0, 0]], [0, 0]
     assert boundary(1000 * np.eye(2), [*overlays, image]) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("together", "images"), [(1, 1), (7, 3), (64, 32), (1000, 32)])
+def test_blends_are_measured_as_many_at_a_time_as_fit_memory(monkeypatch, together, images):
+    model, sizes = linear(np.eye(2), np.zeros(2), SHAPE), []
+    subject, entropies = subject_of(model, SHAPE), input_filter._entropies
+    small = dataclasses.replace(subject, memory=together * subject.footprint)
+    monkeypatch.setattr(input_filter, "_entropies", lambda *given: sizes.append(given[2]) or entropies(*given))
+    seeds = Sample(np.random.default_rng(0).random((9, *SHAPE), "float32"), np.zeros(9, int))
+    filtered(model, small, seeds, Settings(overlays=2), Ordered())
+    assert sizes == [images]
 
 
 def test_too_few_seeds_to_blend_with_and_to_measure_are_refused():

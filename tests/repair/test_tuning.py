@@ -1,13 +1,22 @@
 """Tuning and unlearning of tiny models: what is learned, what is kept, and that the generator decides all."""
 
+import contextlib
+import dataclasses
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
 
+from pytest_backdoor import deadline
 from pytest_backdoor.attacks import pixel
 from pytest_backdoor.contract import Sample
+from pytest_backdoor.deadline import time_limit
+from pytest_backdoor.errors import BudgetSpentError
+from pytest_backdoor.repair import tuning
 from pytest_backdoor.repair.tuning import Settings, batch, seen_alike, tuned
 from pytest_backdoor.repair.unlearning import later, unlearned
+from pytest_backdoor.subject import classifier
 from tests.tiny import bright_model, bright_pixels, subject_of
 
 SHAPE = (8, 8, 1)
@@ -50,6 +59,34 @@ def test_where_no_rate_suffices_the_best_one_counts():
     model, (subject, seeds) = bright_model(), bright_pixels()
     made = unlearned(model, subject, seeds, [TRIGGER], Settings((1e-9, 1e9), steps=1, reach=0), rng())
     assert made.get_weights()[0] == pytest.approx(model.get_weights()[0], abs=1e-6)
+
+
+@pytest.mark.parametrize(("budget", "steps"), [(0.5, 1), (1.5, 2), (None, 5)])
+def test_it_ends_when_the_time_is_up(monkeypatch, budget, steps):
+    """Each batch takes half a second, and each step has two."""
+    model, (subject, seeds), drawn = bright_model(), bright_pixels(), []
+    monkeypatch.setattr(tuning, "batch", lambda *given: drawn.append(given) or batch(*given))
+    monkeypatch.setattr(deadline, "time", SimpleNamespace(perf_counter=lambda: 0.5 * len(drawn)))
+    with contextlib.suppress(BudgetSpentError), time_limit(budget, 0.0):
+        unlearned(model, subject, seeds, [TRIGGER], Settings((0.1,), steps=5), rng())
+    assert len(drawn) == 2 * steps
+
+
+@pytest.mark.parametrize(("together", "images"), [(1, 1), (10, 5), (127, 63), (128, 64), (1000, 64)])
+def test_a_step_takes_what_fits_memory_and_no_more_than_the_batch(monkeypatch, together, images):
+    model, (subject, seeds), drawn = bright_model(), bright_pixels(), []
+    small = dataclasses.replace(subject, memory=together * subject.footprint)
+    monkeypatch.setattr(tuning, "batch", lambda *given: drawn.append(batch(*given)) or drawn[-1])
+    unlearned(model, small, seeds, [TRIGGER], Settings((0.1,), steps=2), rng())
+    assert [each.shown.shape for each in drawn] == [(images, *SHAPE)] * 4
+
+
+def test_a_copy_keeps_to_the_memory_of_the_subject(monkeypatch):
+    model, (subject, seeds), given = bright_model(), bright_pixels(), []
+    monkeypatch.setattr(tuning, "classifier", lambda *form: given.append(form[2:]) or classifier(*form))
+    small = dataclasses.replace(subject, memory=2**20)
+    unlearned(model, small, seeds, [TRIGGER], Settings((0.1,), steps=1), rng())
+    assert set(given) == {(2**20,)}
 
 
 def test_weights_under_a_zero_of_their_mask_stay():

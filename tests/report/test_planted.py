@@ -27,6 +27,11 @@ def test_the_line_says_when_none_was_found_or_learned():
     )
 
 
+def test_the_line_says_why_a_self_test_ended_before_all_was_tried():
+    ended = SelfTest("m", "", (MAP,), (0.0, 0.0, 0.9), error="no time")
+    assert words.power(ended) == "would have found: none; missed: all-to-all patch of 9 px; no time"
+
+
 def test_a_finding_of_something_else_is_told_apart():
     assert planted.line(PATTERN) == "pattern: found, wrongly named (9 s)"
     assert planted.line(BLEND) == "blend: found (9 s)"
