@@ -6,8 +6,9 @@ import argparse
 import logging
 import os
 import sys
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -21,7 +22,7 @@ from pytest_backdoor.errors import CalibrationError, OptionError
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
 from pytest_backdoor.report.words import visible
-from pytest_backdoor.results import Planted
+from pytest_backdoor.results import Planted, SelfTest
 from pytest_backdoor.sealed import sealed
 
 CLEAN, BACKDOOR, NO_VERDICT, USAGE, NOTHING = 0, 1, 2, 4, 5
@@ -31,8 +32,8 @@ EPILOG = (
     " 5 nothing to scan"
 )
 SELFTEST_EPILOG = (
-    "exit code: 0 every planted backdoor was found, 1 some were missed, 2 nothing could be planted, or not all in the"
-    " budget, 4 wrong usage"
+    "exit code: 0 every planted backdoor was found, 1 some were missed, 2 nothing could be planted, or the budget or"
+    " Ctrl-C ended it before all were, 4 wrong usage"
 )
 SELFTEST_OPTIONS = ("seeds", "profile", "budget", "alpha", "seed", "min_accuracy", "memory", "reference", "set")
 CALIBRATE_OPTIONS = ("alpha", "seeds", "profile", "seed", "min_accuracy", "memory", "reference", "set")
@@ -48,6 +49,8 @@ HARDENED = (
     "--backdoor-scan",
 )
 if TYPE_CHECKING:
+    from pytest_backdoor.selftest import Plan
+
     Commands = argparse._SubParsersAction["_Parser"]
 
 
@@ -113,6 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(given.run(given, options))
     except (OptionError, CalibrationError) as problem:
         parser.error(str(problem))
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        return NO_VERDICT
     except Exception:  # an exit code of 1 would say that a backdoor was found
         traceback.print_exc()
         print(f"{parser.prog}: no verdict: what is said above went wrong.", file=sys.stderr)
@@ -153,11 +159,11 @@ def selftest(path: Path, options: Options, names: Sequence[str] = (), output: Pa
     values.output(output, path, options.seeds)
     with sealed():
         from pytest_backdoor import report
-        from pytest_backdoor import selftest as room
         from pytest_backdoor.report import planted
+        from pytest_backdoor.selftest import PLANS
 
-        plans = {name: room.PLANS[values.pick(name, room.PLANS, "plan")] for name in names or room.PLANS}
-        test = room.selftest(path, None, options, plans, done=_say)
+        plans = {name: PLANS[values.pick(name, PLANS, "plan")] for name in names or PLANS}
+        test = _planted(path, options, plans)
     print(planted.render(test, sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end="")
     problem = output and report.write_text(output, planted.document(test, tool.about(), option.to_dict(options)))
     if problem:
@@ -283,6 +289,24 @@ def _add_calibrate(commands: Commands) -> None:
 
 def _run_calibrate(given: argparse.Namespace, options: Options) -> int:
     return calibrate(given.paths, given.output, options, given.alone, given.each, given.keep_unusual)
+
+
+def _planted(path: Path, options: Options, plans: Mapping[str, Plan]) -> SelfTest:
+    """The self-test; where it is interrupted, what was done before."""
+    from pytest_backdoor import selftest as room
+    from pytest_backdoor.scan import sha256_of
+
+    begun, plants = time.perf_counter(), list[Planted]()
+
+    def done(planted: Planted) -> None:
+        plants.append(planted)
+        _say(planted)
+
+    try:
+        return room.selftest(path, None, options, plans, done=done)
+    except KeyboardInterrupt:
+        said = f"interrupted after {len(plants)} of {len(plans)} backdoors"
+        return room.summed(str(path), sha256_of(path), plants, said, time.perf_counter() - begun)
 
 
 def _say(planted: Planted) -> None:

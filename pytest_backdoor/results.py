@@ -108,7 +108,7 @@ class SelfTest:
     found: tuple[float, float, float] | None = None  # share of the planted: estimate, low, high (99 %)
     smallest: Mapping[str, float] = field(default_factory=dict)  # size of the smallest found trigger, by family
     seconds: float = 0.0
-    error: str | None = None  # why nothing was planted
+    error: str | None = None  # why nothing, or no more, was planted
 
 
 @dataclass(frozen=True, slots=True, eq=False)

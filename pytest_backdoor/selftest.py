@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,8 +114,12 @@ def selftest(
         )
     except BackdoorError as reason:
         error = str(reason).removeprefix(f"{model}: ")
-    blank = SelfTest(shown, digest, error=error, seconds=time.perf_counter() - begun)
-    return dataclasses.replace(blank, plants=tuple(plants), found=share_found(plants), smallest=smallest(plants))
+    return summed(shown, digest, plants, error, time.perf_counter() - begun)
+
+
+def summed(name: str, digest: str, plants: Sequence[Planted], error: str | None, seconds: float) -> SelfTest:
+    """What the planted backdoors come to together."""
+    return SelfTest(name, digest, tuple(plants), share_found(plants), smallest(plants), seconds, error)
 
 
 def share_found(plants: Iterable[Planted]) -> tuple[float, float, float] | None:

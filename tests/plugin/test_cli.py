@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_backdoor import cli
+from pytest_backdoor import cli, cli_fuzz, cli_repair, cli_trajectories
 
 ROOT = Path(__file__).parents[2]
 
@@ -187,6 +187,25 @@ def test_what_goes_wrong_in_the_tool_itself_is_no_backdoor(models, scan, capsys,
     (pytester.path / "file").write_text("")
     assert scan("models", "--junitxml=file/out.xml") == 2
     assert "pytest-backdoor: no verdict: what is said above went wrong." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("module", "run", "arguments"),
+    [
+        (cli, "_run_selftest", ["selftest", "m.keras"]),
+        (cli, "_run_calibrate", ["calibrate", "m.keras", "-o", "r.json"]),
+        (cli_fuzz, "_run", ["fuzz", "m.keras", "-o", "f.json"]),
+        (cli_repair, "_run", ["repair", "m.keras", "-o", "new.keras"]),
+        (cli_trajectories, "_run", ["trajectories", "m.keras", "s.npz", "-o", "page.html"]),
+    ],
+)
+def test_what_is_interrupted_has_no_verdict_and_shows_no_traceback(monkeypatch, capsys, module, run, arguments):
+    def interrupted(given, options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, run, interrupted)
+    assert cli.main(arguments) == 2
+    assert capsys.readouterr().err == "pytest-backdoor: interrupted\n"
 
 
 def test_version_and_help_are_given(capsys):

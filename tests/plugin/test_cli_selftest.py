@@ -6,6 +6,7 @@ import json
 import pytest
 
 from pytest_backdoor import cli
+from pytest_backdoor.loading.safety import sha256
 from tests.plugin import fake_selftest
 
 TABLE = """\
@@ -65,6 +66,26 @@ def test_a_report_that_cannot_be_written_is_no_success(selftest, pytester, capsy
     (pytester.path / "file").write_text("")
     assert selftest("models/clean_all.keras", "-o", "file/out.json") == 2
     assert "report not written: file/out.json: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("plants", "summary"), [((), "self-test: "), ((fake_selftest.PIXEL,), "found 100 %")])
+def test_what_was_done_before_an_interruption_is_kept(models, monkeypatch, pytester, capsys, plants, summary):
+    def selftest(model, seeds, options, plans, done):
+        for each in plants:
+            done(each)
+        raise KeyboardInterrupt
+
+    models("clean.keras")
+    monkeypatch.setattr(importlib.import_module("pytest_backdoor.selftest"), "selftest", selftest)
+    assert cli.main(["selftest", "models/clean.keras", "-o", "out.json", "--plant=pixel", "--plant=warp"]) == 2
+    shown, said = capsys.readouterr()
+    assert said.splitlines() == ["pixel: found (9 s)"] * len(plants)
+    assert summary in shown
+    assert shown.endswith(f"interrupted after {len(plants)} of 2 backdoors\n")
+    written = json.loads((pytester.path / "out.json").read_text())["self_test"]
+    assert [each["name"] for each in written["plants"]] == ["pixel"] * len(plants)
+    assert written["error"] == f"interrupted after {len(plants)} of 2 backdoors"
+    assert written["sha256"] == sha256(pytester.path / "models/clean.keras")
 
 
 @pytest.mark.parametrize(
