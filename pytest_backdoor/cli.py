@@ -23,7 +23,7 @@ from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
 from pytest_backdoor.report.words import visible
 from pytest_backdoor.results import Planted, SelfTest
-from pytest_backdoor.sealed import sealed
+from pytest_backdoor.sealed import load_quietly, sealed
 
 CLEAN, BACKDOOR, NO_VERDICT, USAGE, NOTHING = 0, 1, 2, 4, 5
 FOUND_ALL, MISSED = 0, 1  # of a self-test
@@ -113,6 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a name that a terminal cannot show ends no run
     try:
         options = option.layered(Options(), option.parsed(given), lambda name: option.flag(name, "--"))
+        if given.run is not _run_scan:  # pytest catches what a scan prints
+            with sealed():
+                load_quietly()
         return int(given.run(given, options))
     except (OptionError, CalibrationError) as problem:
         parser.error(str(problem))

@@ -7,7 +7,21 @@ import os
 import sys
 from collections.abc import Iterator
 
+STDERR = 2
 ENVIRONMENT = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+
+
+def load_quietly() -> None:
+    """Loads Keras without what its backend prints of the machine while it starts; what goes wrong is raised."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(STDERR), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDERR)  # the file itself: the backend is no Python
+    try:
+        import keras  # noqa: F401 - for those that import it next
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @contextlib.contextmanager

@@ -6,12 +6,12 @@ import importlib
 import numpy as np
 import pytest
 
-from pytest_backdoor import BackdoorFound, Trigger, assert_no_backdoor, suspected
+from pytest_backdoor import BackdoorFound, Trigger, assert_no_backdoor, profiles, suspected
 from pytest_backdoor.confirm.strip import Settings
 from pytest_backdoor.contract import Contract, Sample, check
 from pytest_backdoor.options import Options
-from pytest_backdoor.results import SeedsUsed
-from pytest_backdoor.scan import scan
+from pytest_backdoor.results import ScanResult, SeedsUsed
+from pytest_backdoor.scan import judged, scan
 from pytest_backdoor.search.localising import Candidate
 from pytest_backdoor.seeds import as_seeds
 from pytest_backdoor.subject import classifier
@@ -153,9 +153,9 @@ def test_suspicious_images_that_are_clean_change_nothing(given, bright, unsearch
     assert scan(model, seeds, suspects=bright.search.images[:3]).findings == ()
 
 
-def test_a_budget_that_is_spent_leaves_suspicious_images_out(given, bright, unsearched):
-    model, seeds, _ = given
-    result = scan(model, seeds, Options(budget=1e-9), suspects=bright.suspects)
+def test_a_budget_that_is_spent_leaves_suspicious_images_out(bright, unsearched):
+    options, blank = Options(budget=1e-9), ScanResult("m", "", "inconclusive")
+    result = judged(blank, bright, profiles.settings(options), options, ALPHA, np.random.default_rng(0))
     assert result.skipped == ("suspects search: the budget of 1e-09 s was spent",)
 
 

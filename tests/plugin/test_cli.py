@@ -56,6 +56,21 @@ def test_hints_of_tensorflow_are_not_shown(models, scan, caplog):
     assert "retracing" not in caplog.text
 
 
+def test_what_the_backend_says_of_the_machine_is_not_shown(tmp_path):
+    (tmp_path / "keras.py").write_text("raise SystemExit('a module of the current folder ran')")
+    hiding = {"TF_CPP_MIN_LOG_LEVEL", "CUDA_VISIBLE_DEVICES"}
+    result = subprocess.run(
+        [sys.executable, "-c", "import sys; from pytest_backdoor.cli import main; sys.exit(main())", "fuzz", "m.keras"],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name not in hiding} | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (2, "")
+    assert "m.keras: the file cannot be opened" in result.stdout
+
+
 @pytest.mark.parametrize("given", ["models", "models/clean.weights.h5"])
 def test_weights_without_a_model_are_named_once(models, scan, capsys, given):
     models("clean.keras", "clean.weights.h5")
