@@ -58,6 +58,7 @@ class Stratum:
     evidence: np.ndarray  # (models, tests)
     together: np.ndarray  # (models,) log of the combination of each model's tests, against the other models
     seeing: frozenset[str]  # searches that found a trigger of some size in each of the models
+    classes: int = 0  # of the model that has most
 
     @classmethod
     def of(cls, name: str, entries: Sequence[Entry]) -> Stratum:
@@ -67,7 +68,8 @@ class Stratum:
         rows = np.array([[entry.evidence.get(test, 0.0) for test in tests] for entry in entries])
         together = [combined(_ranked(rows[row], np.delete(rows, row, 0))) for row in range(len(rows))]
         seeing = frozenset.intersection(*(searches(entry.evidence) for entry in entries))
-        return cls(f"{len(entries)} clean models: {name}", tests, rows, np.log(together), seeing)
+        most = max(entry.classes for entry in entries)
+        return cls(f"{len(entries)} clean models: {name}", tests, rows, np.log(together), seeing, most)
 
     def p_values(self, evidence: Mapping[str, float]) -> dict[str, float]:
         """The share of clean models with as much evidence, of each test alone.

@@ -545,6 +545,16 @@ def test_a_model_is_not_compared_with_itself():
     assert len(others) == len(all_of_them) - 1
 
 
+def test_of_few_classes_only_patches_must_be_seen():
+    def seeing(classes, methods="inversion+fuzzing"):
+        model = Subject("mnist", (28, 28, 1), classes, None, None, True)
+        return choose(model, Options(), "standard", methods, 20 * classes, "").seeing
+
+    assert seeing(10) == seeing(6) >= {"patch", "fuzzing pair"}  # half of ten classes have a fifth of the pairs
+    assert seeing(5) == seeing(2) == {"patch"}
+    assert seeing(2, "fuzzing") == set()
+
+
 def test_where_one_class_is_left_its_few_seeds_suffice():
     seen = Evidence("transfer", 1.0, (0.7, 1.0))  # 15 of 15
     assert judge.confirmed(suspicion_of("all-to-one"), patch(3), GREY, seen, 0.0, sources=1)
