@@ -13,9 +13,14 @@ from pytest_backdoor.errors import ContractError, OutOfScopeError
 from pytest_backdoor.results import SeedsUsed
 from pytest_backdoor.scalings import usual
 from pytest_backdoor.seeds import Seeds, in_scale_of
+from pytest_backdoor.stats import paired
 from pytest_backdoor.subject import Classifier, Subject, computed
 
-ABOUT = 0.1  # accuracy that one scaling may lack to the best one and still be the right one
+ABOUT = 0.1  # accuracy that one scaling may lack to another and still be the right one
+SURELY = 0.05  # p-value at which one scaling is more accurate than another
+ENOUGH_WRONG = 8  # seeds that are wrong in two scalings, to compare by them
+DEVIATIONS = 2.0  # standard errors by which they must surprise the model less
+MOST_SURPRISED = 1e6
 ALONE = 8  # seeds that are also asked one by one
 SAMPLE = 500  # seeds that every scaling is tried on, at most
 ROUGH = 0.05  # that a probability may differ by for want of precision
@@ -171,28 +176,44 @@ def _sample(count: int) -> slice | np.ndarray:
 
 
 def _best(logits: list[np.ndarray], labels: np.ndarray | None) -> int:
-    """Which scaling suits best: by accuracy, or without labels by how many classes are seen; the first of equals.
+    """Which scaling suits best: the first, the likeliest, unless another surely does better.
 
-    A network without much bias classifies about as well in any larger scale, only more surely. So of the scalings that
-    are nearly as accurate as the best, the one counts in which what any of them gets wrong surprises the model least.
+    Without labels it is the one in which most classes are seen, the first of equals.
     """
     if labels is None:
         return int(np.argmax([_diversity(z.argmax(-1)) for z in logits]))
-    right = np.array([z.argmax(-1) == labels for z in logits])  # (scalings, seeds)
-    accuracy = right.mean(1)
-    close = accuracy >= accuracy.max() - ABOUT
-    doubtful = ~right[close].all(0)
-    losses = np.array([_surprise(z[doubtful], labels[doubtful]) for z in logits])
-    return int(np.argmin(np.where(close, losses, np.inf)))
+    best = 0
+    for number in range(1, len(logits)):
+        best = number if _suits_better(logits[number], logits[best], labels) else best
+    return best
 
 
-def _surprise(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean cross-entropy of the labels, 0 of none; infinite where the model knows too few classes or answers NaN."""
-    if not len(labels):
-        return 0.0
-    if labels.max() >= logits.shape[1] or np.isnan(logits).any():
-        return np.inf
-    return float(-log_softmax(logits, axis=-1)[np.arange(len(labels)), labels].mean())
+def _suits_better(logits: np.ndarray, others: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether far more seeds are right, or if about as many are whether what is wrong in both surprises the model less.
+
+    A network without much bias classifies about as well in any larger scale, only more surely. Few seeds that one of
+    the two happens to get right say nothing; if surprise says nothing either, surely more right ones do.
+    """
+    right, before = (np.isfinite(z).all(-1) & (z.argmax(-1) == labels) for z in (logits, others))
+    sure, ahead = paired(right, before) <= SURELY, float(right.mean() - before.mean())
+    if sure and (ahead < 0 or ahead > ABOUT):
+        return ahead > 0
+    wrong = ~right & ~before
+    if wrong.sum() >= ENOUGH_WRONG:
+        gain = _surprise(others[wrong], labels[wrong]) - _surprise(logits[wrong], labels[wrong])
+        error = gain.std(ddof=1) / np.sqrt(len(gain))
+        if abs(gain.mean()) > DEVIATIONS * error:
+            return bool(gain.mean() > 0)
+    return sure
+
+
+def _surprise(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Cross-entropy of each label, at most that of a probability which is as good as none."""
+    if labels.max() >= logits.shape[1]:
+        return np.full(len(labels), MOST_SURPRISED)
+    with np.errstate(invalid="ignore"):  # infinite logits
+        surprise = -log_softmax(logits, axis=-1)[np.arange(len(labels)), labels]
+    return np.asarray(np.nan_to_num(np.minimum(surprise, MOST_SURPRISED), nan=MOST_SURPRISED))
 
 
 def _diversity(predicted: np.ndarray) -> float:

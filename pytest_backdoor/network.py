@@ -155,7 +155,7 @@ def with_logits(model: keras.Model) -> keras.Model:
 
 def with_logs(model: keras.Model) -> keras.Model:
     """The same model with the logarithms of its outputs, probabilities, which are logits; of one class, of its odds."""
-    made = model.outputs[0]
+    made = ops.cast(model.outputs[0], "float32")  # half of that has no number as small
     logs = ops.log(ops.maximum(made, LEAST))
     return keras.Model(model.inputs[0], logs if made.shape[-1] > 1 else logs - ops.log(ops.maximum(1 - made, LEAST)))
 

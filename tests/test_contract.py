@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
-from pytest_backdoor.contract import SAMPLE, check, fit_channels, halves
+from pytest_backdoor.contract import SAMPLE, _best, check, fit_channels, halves
 from pytest_backdoor.errors import ContractError, OutOfScopeError
 from pytest_backdoor.scalings import usual
 from pytest_backdoor.seeds import as_seeds
@@ -63,6 +63,35 @@ def test_of_scalings_that_are_as_accurate_the_likelier_one_is_taken():
     assert (contract.seeds.scaling, contract.seeds.accuracy) == ("/255", 0.6)
     surely = check(classifier(two_pixels(), "m"), as_seeds((images[:3], labels[:3])), 0.5, np.random.default_rng(0))
     assert surely.seeds.scaling == "/255"  # nothing is wrong in any, so the usual one and not the surest
+
+
+def answers(right, surprise):
+    """Logits of 40 seeds of class 0 among two: the first so many are right, the others surprise by so much each."""
+    odds = np.full(40, -9.0)
+    odds[right:] = np.log(np.expm1(surprise))
+    return np.stack([0 * odds, odds], -1)
+
+
+def test_a_scaling_gives_way_only_to_one_that_is_surely_better():
+    labels, mild, harsh = np.zeros(40, int), np.linspace(1, 2, 12), np.linspace(11, 12, 12)
+    usual = answers(28, mild + 1)
+    assert _best([usual, answers(29, mild[1:] + 1)], labels) == 0  # one more is luck
+    assert _best([usual, answers(40, [])], labels) == 1
+    assert _best([answers(40, []), usual], labels) == 0
+    assert _best([usual, answers(28, mild)], labels) == 1  # as many, and less surprised by each
+    assert _best([usual, answers(28, harsh)], labels) == 0
+    assert _best([usual, answers(28, mild[::-1] + 1)], labels) == 0  # by some less, by some more
+    assert _best([answers(22, np.linspace(1, 2, 18) + 1), answers(40, [])], labels) == 1
+    assert _best([np.full((40, 2), np.nan), usual], labels) == 1
+
+
+def test_a_scaling_that_is_a_little_more_accurate_and_far_surer_of_its_mistakes_is_not_taken():
+    labels = np.zeros(80, int)
+    first = np.concatenate([answers(31, np.linspace(1, 2, 9))] * 2)
+    second = np.concatenate([answers(34, np.linspace(11, 12, 6))] * 2)
+    third = np.concatenate([answers(34, np.linspace(1, 2, 9)[:2:-1])] * 2)
+    assert _best([first, second], labels) == 0  # six more of 80, p = 0.03
+    assert _best([first, third], labels) == 1
 
 
 def test_standardised_seeds_are_given_back_as_they_were():
