@@ -27,6 +27,7 @@ ATTENTION = (
 RECURRENCE = (keras.layers.RNN, keras.layers.Bidirectional)
 CROWD = 1009  # images, a number that no layer has of anything else
 LEAST = 1e-30  # of a probability
+LEAST_HALF = 1e-4  # of one in float16, which cannot hold the slope of the logarithm of a smaller one
 Part = Literal["channels", "units"]
 
 
@@ -155,9 +156,10 @@ def with_logits(model: keras.Model) -> keras.Model:
 
 def with_logs(model: keras.Model) -> keras.Model:
     """The same model with the logarithms of its outputs, probabilities, which are logits; of one class, of its odds."""
-    made = ops.cast(model.outputs[0], "float32")  # half of that has no number as small
-    logs = ops.log(ops.maximum(made, LEAST))
-    return keras.Model(model.inputs[0], logs if made.shape[-1] > 1 else logs - ops.log(ops.maximum(1 - made, LEAST)))
+    least = LEAST_HALF if model.outputs[0].dtype == "float16" else LEAST
+    made = ops.cast(model.outputs[0], "float32")
+    logs = ops.log(ops.maximum(made, least))
+    return keras.Model(model.inputs[0], logs if made.shape[-1] > 1 else logs - ops.log(ops.maximum(1 - made, least)))
 
 
 def layer_outputs(model: keras.Model, shape: tuple[int, ...]) -> int:

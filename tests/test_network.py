@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from pytest_backdoor.attacks.anatomy import copied
 from pytest_backdoor.attacks.planting import copy_of
-from pytest_backdoor.network import has_batch_norm, rebuilt
+from pytest_backdoor.network import has_batch_norm, rebuilt, with_logs
 from pytest_backdoor.scalings import Scaling
 from pytest_backdoor.subject import classifier
 from tests.tiny import linear, subject_of
@@ -186,3 +186,11 @@ def test_a_copy_normalises_by_the_statistics_that_the_model_was_adapted_to(copy,
     made.save(tmp_path / "copy.keras")
     loaded = keras.models.load_model(tmp_path / "copy.keras")
     assert loaded.predict(images) == pytest.approx(model.predict(images), abs=1e-5)
+
+
+def test_logarithms_of_half_precision_are_finite_and_of_full_precision():
+    image = keras.Input((2,), dtype="float16")
+    model = keras.Model(image, layers.Identity(dtype="float16")(image))
+    found = with_logs(model)(np.array([[1, 0]], "float16"))
+    assert found.dtype == "float32"
+    assert np.asarray(found) == pytest.approx(np.log([[1, 1e-4]]))
