@@ -18,9 +18,8 @@ from pytest_backdoor.subject import Classifier, Subject, computed
 
 ABOUT = 0.1  # accuracy that one scaling may lack to another and still be the right one
 SURELY = 0.05  # p-value at which one scaling is more accurate than another
-ENOUGH_WRONG = 8  # seeds that are wrong in two scalings, to compare by them
-DEVIATIONS = 2.0  # standard errors by which they must surprise the model less
-MOST_SURPRISED = 1e6
+DEVIATIONS = 2.0  # standard errors by which the labels must surprise the model less in another scaling
+LEAST_SURPRISED, MOST_SURPRISED = 0.2, 10.0  # cross-entropy in nats
 ALONE = 8  # seeds that are also asked one by one
 SAMPLE = 500  # seeds that every scaling is tried on, at most
 ROUGH = 0.05  # that a probability may differ by for want of precision
@@ -189,31 +188,26 @@ def _best(logits: list[np.ndarray], labels: np.ndarray | None) -> int:
 
 
 def _suits_better(logits: np.ndarray, others: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether far more seeds are right, or if about as many are whether what is wrong in both surprises the model less.
-
-    A network without much bias classifies about as well in any larger scale, only more surely. Few seeds that one of
-    the two happens to get right say nothing; if surprise says nothing either, surely more right ones do.
-    """
+    """Whether far more seeds are right, or, where about as many are, the labels surely surprise the model less."""
     right, before = (np.isfinite(z).all(-1) & (z.argmax(-1) == labels) for z in (logits, others))
-    sure, ahead = paired(right, before) <= SURELY, float(right.mean() - before.mean())
-    if sure and (ahead < 0 or ahead > ABOUT):
+    ahead = float(right.mean() - before.mean())
+    if abs(ahead) > ABOUT and paired(right, before) <= SURELY:
         return ahead > 0
-    wrong = ~right & ~before
-    if wrong.sum() >= ENOUGH_WRONG:
-        gain = _surprise(others[wrong], labels[wrong]) - _surprise(logits[wrong], labels[wrong])
-        error = gain.std(ddof=1) / np.sqrt(len(gain))
-        if abs(gain.mean()) > DEVIATIONS * error:
-            return bool(gain.mean() > 0)
-    return sure
+    gain = _surprise(others, labels) - _surprise(logits, labels)
+    return bool(gain.mean() > DEVIATIONS * gain.std() / np.sqrt(len(gain)))
 
 
 def _surprise(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Cross-entropy of each label, at most that of a probability which is as good as none."""
+    """Cross-entropy of each label, between two bounds.
+
+    A network without much bias classifies about as well in any larger scale, only more surely: from the lower bound on
+    that is no gain, and from the upper one on no loss that a single seed could decide with.
+    """
     if labels.max() >= logits.shape[1]:
         return np.full(len(labels), MOST_SURPRISED)
     with np.errstate(invalid="ignore"):  # infinite logits
         surprise = -log_softmax(logits, axis=-1)[np.arange(len(labels)), labels]
-    return np.asarray(np.nan_to_num(np.minimum(surprise, MOST_SURPRISED), nan=MOST_SURPRISED))
+    return np.asarray(np.clip(np.nan_to_num(surprise, nan=MOST_SURPRISED), LEAST_SURPRISED, MOST_SURPRISED))
 
 
 def _diversity(predicted: np.ndarray) -> float:

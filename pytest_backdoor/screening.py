@@ -68,9 +68,9 @@ def false_rejections(
     """Share of clean images that are rejected where their classes are mixed as here, and how many seeds say so.
 
     ``rejected (n,)`` says which seeds with the labels ``(n,)`` are; ``classes (m,)`` are those of other images. Some
-    classes are surer by nature. The share is as large as the next seed that is rejected would make it, so it holds for
-    images of one class as for the mix of the seeds; it is ``least``, that of all seeds, or more. Of classes without
-    seeds one seed's worth is known.
+    classes are surer by nature. The share is as large as the next seed that is rejected would make it: exact for the
+    mix of the seeds, on the safe side for images of one class. It is ``least``, that of all seeds, or more. Of classes
+    without seeds one seed's worth is known.
     """
     present, counts = np.unique(classes, return_counts=True)
     weights, members = counts / counts.sum(), labels == present[:, None]

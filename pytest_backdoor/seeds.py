@@ -165,7 +165,7 @@ def _checked_labels(labels: Any | None, count: int) -> np.ndarray | None:
     if labels is None:
         return None
     labels = _array(labels, "labels")
-    labels = np.array(labels.tolist()) if labels.dtype.kind == "O" else labels  # of a table, perhaps
+    labels = _array(labels.tolist(), "labels") if labels.dtype.kind == "O" else labels  # of a table, perhaps
     fits = labels.shape in {(count,), (count, *labels.shape[1:2])} and labels.size > 0
     if not fits or labels.dtype.kind not in "buif":
         raise ContractError(f"labels have shape {labels.shape} and type {labels.dtype} for {count} images. {WANTED}.")

@@ -67,7 +67,7 @@ def choose(subject: Subject, options: Options, mode: str, methods: str, seeds: i
     used = methods.split("+")
     seeing = frozenset({"patch"} if "inversion" in used else ())
     if isinstance(found, Stratum):
-        # With half as many classes there are a quarter as many pairs: that a search finds nothing in any says little.
+        # Five classes have 20 pairs and ten have 90: that a search finds nothing for so few says little.
         few = WIDER * classes <= found.classes
         return Yardstick(found.name, found, seeing=found.seeing & seeing if few else found.seeing)
     tests = sum(len(judge.TESTS[method]) for method in used)

@@ -125,6 +125,7 @@ def test_seeds_stay_as_they_are():
         ((BYTES, [1, 2, 3]), r"labels have shape \(3,\) and type int64 for 2 images"),
         ((BYTES, ["cat", "dog"]), r"labels have shape \(2,\) and type <U3 for 2 images"),
         ((BYTES, [[1], [1, 2]]), "labels are no array"),
+        ((BYTES, np.array([[1], [1, 2]], object)), "labels are no array"),
         ((BYTES, [0.0, np.nan]), "labels hold values that are no whole numbers"),
         ((BYTES, [0.0, 0.5]), "labels hold values that are no whole numbers"),
     ],
