@@ -46,6 +46,8 @@ def too_many(hits: int, count: int, expected: float, known: float) -> float:
     Beta-binomial, which is exact for a boundary that is one of the known values (Wilks, 1942): with few known ones the
     true share may be larger.
     """
+    if expected >= 1:  # all known ones lie beyond it, which leaves the distribution without a parameter
+        return 1.0
     chances = (expected * (known + 1), (1 - expected) * (known + 1))
     p_value = float(np.round(stats.betabinom.sf(hits - 1, count, *chances), 12))  # without the noise of the last digits
     return max(p_value, 1e-12)

@@ -11,7 +11,7 @@ from pytest_backdoor.confirm.strip import Settings
 from pytest_backdoor.options import Options
 from pytest_backdoor.report import screened
 from pytest_backdoor.screening import false_rejections, screen
-from tests.tiny import bright_model
+from tests.tiny import bright_model, linear
 
 NAME = "mnist_pattern_to_one"
 FEW = {"overlays": 10}
@@ -109,6 +109,14 @@ def test_classes_that_are_surer_by_nature_are_expected_to_be_rejected_more_often
     share = (3 / 4 * 3 / 50 * worth + 1) / (worth + 1)
     assert false_rejections(rejected, labels, np.array([0, 0, 0, 1]), 0.01) == pytest.approx((share, worth))
     assert false_rejections(rejected, labels, np.full(9, 5), 0.01) == pytest.approx((1.01 / 2, 1))  # nobody knows it
+
+
+def test_where_the_only_seed_of_a_class_is_rejected_nothing_can_be_told_of_images_of_that_class():
+    dark, bright = np.random.default_rng(0).uniform(0, 0.01, (40, 1, 2, 1)), np.ones((1, 1, 2, 1))
+    model = linear(np.array([[0.0, 30.0], [0.0, 30.0]]), np.array([2.0, 0.0]), (1, 2, 1))
+    seeds = np.concatenate([dark, bright]), np.repeat([0, 1], [40, 1])  # the last one stays certain in any blend
+    with pytest.raises(ContractError, match=r"3 suspicious images cannot be told .* rejects 1 of the clean images"):
+        assert_inputs_clean(model, bright * np.array([1.0, 0.99, 0.98]).reshape(3, 1, 1, 1), seeds, frr=0.1)
 
 
 def test_an_image_that_comes_again_says_nothing_new(planted):

@@ -121,6 +121,11 @@ def test_two_of_two_beyond_the_smallest_of_nine_by_hand():
     assert stats.too_many(2, 2, 1 / 10, 9) == pytest.approx(1 / 55)
 
 
+def test_where_every_known_value_lies_beyond_the_boundary_so_do_all_others():
+    assert stats.too_many(3, 3, 1.0, 1) == 1.0
+    assert stats.too_many(0, 3, 1.0, 1) == 1.0
+
+
 def test_a_boundary_from_many_is_almost_exact():
     assert stats.too_many(5, 100, 0.01, 10**7) == pytest.approx(binom.sf(4, 100, 0.01), rel=1e-4)
 
