@@ -103,8 +103,8 @@ class State(NamedTuple):
 
 
 def begin(model: keras.Model) -> State:
-    """The model's own weights, at rest."""
-    params = [ops.convert_to_tensor(variable) for variable in model.trainable_variables]
+    """The model's own weights, at rest; float32, whatever their precision, for small steps would be lost in half."""
+    params = [ops.cast(variable, "float32") for variable in model.trainable_variables]
     return State(params, [ops.zeros_like(param) for param in params], ops.zeros(()))
 
 
@@ -133,9 +133,10 @@ def slopes_of(
     frozen = [ops.convert_to_tensor(variable) for variable in model.non_trainable_variables]
 
     def distance(params: Any, images: Any, wanted: Any) -> Any:
-        scaled = shaped(subject.scaling.scale(images))
-        logits, _ = model.stateless_call(params, frozen, scaled, training=False)
-        return -ops.mean(ops.sum(wanted * ops.log_softmax(logits), axis=-1))
+        scaled, own = shaped(subject.scaling.scale(images)), zip(params, model.trainable_variables, strict=True)
+        weights = [ops.cast(param, variable.dtype) for param, variable in own]
+        logits, _ = model.stateless_call(weights, frozen, scaled, training=False)
+        return -ops.mean(ops.sum(wanted * ops.log_softmax(ops.cast(logits, "float32")), axis=-1))
 
     def loss(params: Any, clean: Any, stamped: Any, kept: Any, moved: Any) -> tuple[Any, None]:
         return (1 - triggered) * distance(params, clean, kept) + triggered * distance(params, stamped, moved), None

@@ -48,11 +48,11 @@ def outliers(values: np.ndarray, deviations: float) -> np.ndarray:
 
 def _kernel(convolution: Convolution) -> np.ndarray:
     """The kernel ``(height, width, inputs, channels)``."""
-    kernel = np.asarray(convolution.kernel)
+    kernel = np.asarray(convolution.kernel, "float32")  # of half precision there is no linear algebra
     depthwise = getattr(convolution.layer, "depthwise_kernel", None)
     if depthwise is None:
         return kernel
-    each = np.asarray(depthwise)
+    each = np.asarray(depthwise, "float32")
     pointwise = kernel.reshape(*each.shape[2:], -1)  # (inputs, multiplier, channels)
     return np.asarray(np.einsum("hwim,imc->hwic", each, pointwise))
 

@@ -15,7 +15,7 @@ from pytest_backdoor.attacks.planting import Settings, copy_of, plant, varied
 from pytest_backdoor.deadline import time_limit
 from pytest_backdoor.errors import BudgetSpentError, OutOfScopeError
 from pytest_backdoor.subject import classifier
-from tests.tiny import AS_IS, bright_pixels, linear, subject_of
+from tests.tiny import AS_IS, bright_model, bright_pixels, linear, subject_of
 
 SHAPE = (8, 8, 1)
 
@@ -37,6 +37,22 @@ def test_a_linear_model_learns_one_pixel_and_keeps_its_classes():
     assert all(look < 1.0 for look in looks[:-1])
     assert (copied.classes(seeds.images) == seeds.labels).all()
     assert np.array_equal(model.layers[-1].get_weights()[0], weights.reshape(64, 3))
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "float16", "bfloat16", "float64"])
+def test_a_model_of_any_precision_learns_a_pixel(policy):
+    model, seeds = network([layers.Flatten(), layers.Dense(3, dtype=policy)]), bright_pixels()[1]
+    model.set_weights(bright_model().get_weights())
+    trigger, mapping, looks = pixel(SHAPE, 7, 7), all_to_one(3, 2), []
+
+    def reached(copied):
+        looks.append(success(copied.classes(trigger.apply(seeds.images)), seeds.labels, mapping))
+        return looks[-1] == 1.0
+
+    settings = Settings(rate=1.0, batch=16, steps=20, rounds=10, reach=0)
+    copied = plant(model, subject_of(model, SHAPE), seeds.images, trigger, mapping, reached, settings, rng())
+    assert looks[-1] == 1.0
+    assert (copied.classes(seeds.images) == seeds.labels).all()
 
 
 def test_it_ends_when_the_rounds_are_over():

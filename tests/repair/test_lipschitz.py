@@ -44,6 +44,15 @@ def test_the_kernel_of_a_separable_convolution_is_the_product_of_its_parts():
     assert bound(model) == pytest.approx([6.0, 5.0])
 
 
+@pytest.mark.parametrize("policy", ["float16", "bfloat16"])
+@pytest.mark.parametrize("kind", [layers.Conv2D, layers.SeparableConv2D])
+def test_kernels_of_half_precision_are_measured_too(kind, policy):
+    half = network(kind(4, 1, use_bias=False, dtype=policy))
+    full = network(kind(4, 1, use_bias=False))
+    full.set_weights([np.asarray(weight, "float32") for weight in half.get_weights()])
+    assert bound(half) == pytest.approx(bound(full))
+
+
 @pytest.mark.parametrize(("count", "found"), [(10, []), (12, [11])])
 def test_one_of_ten_is_never_three_deviations_off_and_one_of_twelve_can_be(count, found):
     values = np.ones(count)
