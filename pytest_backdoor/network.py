@@ -25,6 +25,7 @@ ATTENTION = (
     keras.layers.AdditiveAttention,
 )
 RECURRENCE = (keras.layers.RNN, keras.layers.Bidirectional)
+LARGE = 2**22  # values of an image, a thousand times a thousand pixels in colour and more
 CROWD = 1009  # images, a number that no layer has of anything else
 LEAST = 1e-30  # of a probability
 LEAST_HALF = 1e-4  # of one in float16, which cannot hold the slope of the logarithm of a smaller one
@@ -148,10 +149,20 @@ def normalise_again(model: keras.Model) -> None:
 def with_logits(model: keras.Model) -> keras.Model:
     """The same model with one logit for each class as its output; weights are shared, but for those of the head."""
     headless = without_softmax(model)
-    if headless.output_shape[-1] > 1:
-        return headless
-    logit = headless.outputs[0]
-    return keras.Model(headless.inputs[0], ops.concatenate([ops.zeros_like(logit), logit], axis=-1))
+    if headless.output_shape[-1] == 1:
+        logit = headless.outputs[0]
+        headless = keras.Model(headless.inputs[0], ops.concatenate([ops.zeros_like(logit), logit], axis=-1))
+    return with_logs(headless) if output_activation(headless) != "linear" and _gives_shares(headless) else headless
+
+
+def _gives_shares(model: keras.Model) -> bool:
+    """Whether the outputs are probabilities all the same, as those of models that are averaged behind their softmax."""
+    shape = model.inputs[0].shape[1:]
+    if None in shape or np.prod(shape) > LARGE:
+        return False
+    images = np.random.default_rng(0).random((4, *shape), "float32")
+    answers = ops.convert_to_numpy(model(images, training=False))
+    return bool((answers >= 0).all() and np.allclose(answers.sum(-1), 1.0, atol=1e-3))
 
 
 def with_logs(model: keras.Model) -> keras.Model:

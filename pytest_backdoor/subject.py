@@ -27,7 +27,6 @@ from pytest_backdoor.network import (
     overridden,
     with_activations,
     with_logits,
-    with_logs,
     with_output,
 )
 from pytest_backdoor.options import MEMORY
@@ -35,7 +34,6 @@ from pytest_backdoor.scalings import Scaling
 
 BATCH = 256  # images per prediction, at most
 ROUNDED = 1e-3  # that a probability may lie below 0
-LARGE = 2**22  # values of an image, a thousand times a thousand pixels in colour and more
 VALUE = 4  # bytes of a number
 BACKWARD = 2  # times the outputs of all layers that a forward and backward pass holds, roughly
 CHANGED = 6  # times an image that its triggered copy, its mask, its pattern and their gradients take
@@ -223,8 +221,6 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
         )
     with computed():
         headless = with_logits(model)
-        if output_activation(headless) != "linear" and _gives_shares(headless, inputs):
-            headless = with_logs(headless)
 
     def logits(images: Any) -> Any:
         return _float32(headless(images, training=False))
@@ -279,15 +275,6 @@ def computed() -> Iterator[None]:
 def _float32(values: Any) -> Any:
     """The values of a model of any precision in that of the searches."""
     return values if keras.backend.standardize_dtype(values.dtype) == "float32" else ops.cast(values, "float32")
-
-
-def _gives_shares(model: keras.Model, shape: tuple[int, ...]) -> bool:
-    """Whether the outputs are probabilities all the same, as those of models that are averaged behind their softmax."""
-    if None in shape or np.prod(shape) > LARGE:
-        return False
-    images = np.random.default_rng(0).random((4, *shape), "float32")
-    answers = ops.convert_to_numpy(model(images, training=False))
-    return bool((answers >= 0).all() and np.allclose(answers.sum(-1), 1.0, atol=1e-3))
 
 
 def _black_box(predict: Any, name: str, memory: int) -> Classifier:

@@ -118,6 +118,13 @@ def test_a_model_with_one_output_gets_two_logits():
     assert np.allclose(subject.predict(images), subject_of(model, SHAPE).predict(images), atol=1e-6)
 
 
+def test_probabilities_that_are_averaged_are_copied_as_logits():
+    image = keras.Input(SHAPE)
+    parts = [layers.Dense(3, activation="softmax")(layers.Flatten()(image)) for _ in range(2)]
+    model, images = keras.Model(image, layers.Average()(parts)), rng().random((5, *SHAPE), "float32")
+    assert np.exp(copy_of(model).predict(images)) == pytest.approx(model.predict(images), abs=1e-6)
+
+
 class Secretive(layers.Layer):
     """A layer that cannot be made again."""
 

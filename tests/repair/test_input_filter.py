@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from pytest_backdoor.attacks import success
 from pytest_backdoor.contract import Sample
@@ -49,6 +50,19 @@ def test_the_entropies_of_blends_are_averaged():
     # One blend is certain, the other knows nothing: half a bit.
     overlays, image = [[1, 0], [0, 0]], [0, 0]
     assert boundary(1000 * np.eye(2), [*overlays, image]) == pytest.approx(0.5)
+
+
+def test_probabilities_that_are_averaged_are_answered_as_they_are():
+    image = keras.Input(SHAPE)
+    parts = [layers.Dense(2, activation="softmax")(layers.Flatten()(image)) for _ in range(2)]
+    model, images = keras.Model(image, layers.Average()(parts)), np.zeros((3, *SHAPE), "float32")
+    for part in model.layers[-3:-1]:
+        part.set_weights([np.zeros((2, 2)), np.log([0.9, 0.1])])
+    made, bits = filtered(
+        model, subject_of(model, SHAPE), Sample(images, np.zeros(3, int)), Settings(overlays=2), Ordered()
+    )
+    assert bits == pytest.approx(-0.9 * np.log2(0.9) - 0.1 * np.log2(0.1))
+    assert made.predict(images)[0] == pytest.approx([0.45, 0.05, 0.5], abs=1e-3)  # at the boundary: half rejected
 
 
 @pytest.mark.parametrize(("together", "images"), [(1, 1), (7, 3), (64, 32), (1000, 32)])
