@@ -91,9 +91,9 @@ def hottest(subject: Subject, images: np.ndarray, classes: np.ndarray, largest: 
 def heat(subject: Subject, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Grad-CAM: how much the class of each image draws on each pixel, ``(n, height, width)``, from 0 up.
 
-    Empty for a subject whose layers cannot be seen or have no places.
+    Empty for a subject whose layers cannot be seen or have no maps of several places.
     """
-    placed = [place for place, layer in enumerate(subject.layers) if layer.places]
+    placed = _mapped(subject, images)
     if not placed:
         return np.zeros((0, *images.shape[1:3]))
     last, wanted = placed[-1], np.eye(subject.num_classes, dtype="float32")[classes]
@@ -107,6 +107,14 @@ def heat(subject: Subject, images: np.ndarray, classes: np.ndarray) -> np.ndarra
     hot = ops.relu(ops.sum(weights * maps, axis=-1, keepdims=True))
     resized = ops.image.resize(hot, images.shape[1:3], data_format="channels_last")
     return np.asarray(ops.convert_to_numpy(resized))[..., 0]
+
+
+def _mapped(subject: Subject, images: np.ndarray) -> list[int]:
+    """The layers that put out maps ``(n, height, width, channels)``: no sequences, and not of one place only."""
+    if not any(layer.places for layer in subject.layers):
+        return []
+    shapes = [tuple(output.shape) for output in subject.activations(images[:1])[1]]
+    return [place for place, shape in enumerate(shapes) if len(shape) == 4 and max(shape[1:3]) > 1]
 
 
 def decisive(subject: Subject, images: np.ndarray, classes: np.ndarray, largest: float) -> Iterator[np.ndarray]:
@@ -131,7 +139,8 @@ def squares(shape: tuple[int, ...]) -> np.ndarray:
     for part in SIDES:
         side = max(1, min(shape) // part)
         step = max(1, side // 2)
-        inside = sliding_window_view(pixels, (side, side))[::step, ::step].reshape(-1, side * side)
+        rows, columns = (sorted({*range(0, length - side, step), length - side}) for length in shape)  # to the edge
+        inside = sliding_window_view(pixels, (side, side))[np.ix_(rows, columns)].reshape(-1, side * side)
         shown = np.zeros((len(inside), pixels.size), "float32")
         np.put_along_axis(shown, inside, 1.0, axis=1)
         masks.append(shown.reshape(-1, *shape, 1))

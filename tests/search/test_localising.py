@@ -63,6 +63,30 @@ def test_there_is_no_heat_without_maps(bright, suspect):
     assert len(localising.heat(black_box, suspect, np.array([0]))) == 0
 
 
+@pytest.mark.parametrize(
+    "behind",
+    [
+        [layers.GlobalAveragePooling2D(keepdims=True), layers.Conv2D(2, 1), layers.Flatten()],
+        [layers.Reshape((4, 2)), layers.Conv1D(2, 1), layers.GlobalAveragePooling1D()],
+    ],
+    ids=["one place", "a sequence"],
+)
+def test_heat_is_that_of_the_last_maps_with_places_in_the_image(behind):
+    maps = layers.Conv2D(2, 1, use_bias=False)
+    model = keras.Sequential([keras.Input((2, 2, 1)), maps, *behind])
+    maps.set_weights([np.ones((1, 1, 1, 2))])
+    behind[1].set_weights([np.ones(behind[1].kernel.shape), np.zeros(2)])
+    image = np.array([[0.0, 0.5], [0.25, 1.0]], "float32").reshape(1, 2, 2, 1)
+    found = localising.heat(subject_of(model, (2, 2, 1)), image, np.array([0]))
+    assert found[0] == pytest.approx(0.5 * image[0, ..., 0])  # two maps, each a quarter of the logit
+
+
+def test_there_is_no_heat_where_no_maps_have_places_in_the_image(suspect):
+    stack = [layers.Reshape((8, 8)), layers.Conv1D(2, 1), layers.GlobalAveragePooling1D()]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *stack])
+    assert len(localising.heat(subject_of(model, (8, 8, 1)), suspect, np.array([1]))) == 0
+
+
 def test_the_hottest_pixels_are_taken_first(two_maps):
     image = np.array([[0.0, 0.5], [0.25, 1.0]], "float32").reshape(1, 2, 2, 1)
     (masks,) = localising.hottest(two_maps, image, np.array([0]), 1.0)
@@ -75,6 +99,14 @@ def test_squares_of_an_eighth_and_a_quarter_overlap_by_half():
     assert {size: int(np.sum(sizes == size)) for size in (4, 16)} == {4: 15 * 15, 16: 7 * 7}
     assert masks.max(0).min() == 1
     assert np.argwhere(masks[0, ..., 0]).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("shape", [(50, 50), (100, 64), (299, 299)])
+def test_squares_reach_every_pixel(shape):
+    masks = localising.squares(shape)
+    sides = np.sqrt(masks.sum((1, 2, 3))).round().astype(int)
+    assert len(np.unique(sides)) == 2
+    assert all(masks[sides == side].any(0).all() for side in np.unique(sides))
 
 
 def test_the_dominant_colour_is_the_mean_of_the_commonest_shade():
