@@ -260,11 +260,17 @@ def _part(layer: Any) -> Part:
 
 
 def _read_at(uses: list[Use], number: int) -> int:
-    """The last use in the chain from this one on that alone reads the one before, and channel by channel."""
-    readers = [at for at, use in enumerate(uses) if any(given is uses[number].made for given in use.given)]
-    if len(readers) == 1 and type(uses[readers[0]].layer).__name__ in CHANNELWISE:
-        return _read_at(uses, readers[0])
-    return number
+    """The last layer in the chain from this one on that alone reads the one before, and channel by channel.
+
+    An operation, such as the sum of ``x + y``, is looked through: its output is that of no layer.
+    """
+    at = last = number
+    while len(readers := [n for n, use in enumerate(uses) if any(given is uses[at].made for given in use.given)]) == 1:
+        at = readers[0]
+        if type(uses[at].layer).__name__ not in CHANNELWISE:
+            break
+        last = at if _has_neurons(uses[at].layer) else last
+    return last
 
 
 def _has_neurons(layer: Any) -> bool:

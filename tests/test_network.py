@@ -101,6 +101,15 @@ def test_a_mask_before_a_branch_reaches_both_of_its_readers():
     assert masked(residual(), [0.5], "first", [1, 0]) == pytest.approx([1, 0])
 
 
+def test_a_convolution_behind_which_an_operation_sums_is_held_by_the_layer_before_or_after():
+    image = keras.Input((1, 1, 1))
+    first = layers.ReLU(name="first")(convolution([[1, 2]], "conv_1")(image))
+    second = normalised(0.0, "norm_2")(convolution(np.eye(2), "conv_2")(first)) + first
+    third = normalised(0.0, "norm_3")(convolution(np.eye(2), "conv_3")(layers.ReLU(name="last")(second)))
+    model = keras.Model(image, summed(1)(layers.Flatten()(ops.relu(third + image))))
+    assert held(model) == [("first", "channels"), ("last", "channels"), ("norm_3", "channels")]
+
+
 def test_a_mask_behind_a_depthwise_convolution_silences_its_own_channel():
     assert masked(depthwise(), [0.2, 0.4], "relu", [1, 1]) == pytest.approx([0.7, 0.3])
     assert masked(depthwise(), [0.2, 0.4], "relu", [1, 0]) == pytest.approx([0.7, 0])
