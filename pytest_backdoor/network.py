@@ -249,6 +249,19 @@ def with_output(model: keras.Model, images: Any, place: int, output: Any) -> Any
     return _walk(model, images, call)
 
 
+def with_features(model: keras.Model, images: Any) -> Any:
+    """What the last layer with weights, which makes the logits, is given."""
+    features: list[Any] = []
+
+    def call(layer: Any, *given: Any, **named: Any) -> Any:
+        if _kernel(layer) is not None:
+            features[:] = given[:1]
+        return layer(*given, **named)
+
+    _walk(model, images, call)
+    return features[0]
+
+
 def _held(uses: list[Use]) -> dict[int, Part]:
     """By number of the use: what of the layers with weights, but for the last, which makes the logits, others read."""
     weighted = [number for number, use in enumerate(uses) if _kernel(use.layer) is not None]

@@ -26,6 +26,7 @@ from pytest_backdoor.network import (
     output_activation,
     overridden,
     with_activations,
+    with_features,
     with_logits,
     with_output,
 )
@@ -64,6 +65,7 @@ class Subject:
     watched: Callable[[Any], tuple[Any, tuple[Any, ...]]] | None = None  # as network, with the outputs of those layers
     # as network, when the layer at that place puts out something else: from images, place and output
     resumed: Callable[[Any, int, Any], Any] | None = None
+    read: Callable[[Any], Any] | None = None  # from images in the model's own scale to what makes the logits is given
 
     @property
     def footprint(self) -> int:
@@ -103,6 +105,12 @@ class Subject:
         resumed = self.resumed
         graph = self._compiled(f"resume {place}", lambda batch, put: resumed(self.scaling.scale(batch), place, put))
         return graph(images, output)
+
+    def features(self, images: Any) -> Any:
+        """What the layer that makes the logits is given for a batch of images in unit scale: ``(n, ...)``."""
+        assert self.read is not None  # whoever asks has seen that there are layers
+        read = self.read
+        return self._compiled("features", lambda batch: read(self.scaling.scale(batch)))(images)
 
     def _compiled(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function as a graph, compiled once for each name; what no result needs is left out of it."""
@@ -152,20 +160,17 @@ class Classifier:
     across_batch: Callable[[tuple[int, ...]], str | None] = lambda shape: None  # a layer that brings images together
     watched: Callable[[Any], tuple[Any, tuple[Any, ...]]] | None = None
     resumed: Callable[[Any, int, Any], Any] | None = None
+    read: Callable[[Any], Any] | None = None
 
     def subject(self, scaling: Scaling, image_shape: Shape) -> Subject:
         """The Subject that sees images of that shape through that scaling; raises OutOfScopeError without the room."""
 
-        def network(images: Any) -> Any:
-            return self.network(self.shaped(images))
+        def shaped(function: Callable[..., Any] | None) -> Callable[..., Any]:
+            def called(images: Any, *more: Any) -> Any:
+                assert function is not None  # of a black box nobody asks but for the network
+                return function(self.shaped(images), *more)
 
-        def watched(images: Any) -> tuple[Any, tuple[Any, ...]]:
-            assert self.watched is not None  # of a black box nobody asks
-            return self.watched(self.shaped(images))
-
-        def resumed(images: Any, place: int, output: Any) -> Any:
-            assert self.resumed is not None  # of a black box nobody asks
-            return self.resumed(self.shaped(images), place, output)
+            return called
 
         shape = self.layered(image_shape)
         found = Subject(
@@ -173,15 +178,16 @@ class Classifier:
             image_shape,
             self.num_classes,
             scaling,
-            network,
+            shaped(self.network),
             self.gradients,
             self.outputs(shape),
             self.memory,
             batch_norm=self.batch_norm,
             mixing=self.mixing,
             layers=self.layers(shape),
-            watched=watched,
-            resumed=resumed,
+            watched=shaped(self.watched),
+            resumed=shaped(self.resumed),
+            read=shaped(self.read),
         )
         if found.footprint > self.memory:
             raise OutOfScopeError(
@@ -241,6 +247,9 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
     def resumed(images: Any, place: int, output: Any) -> Any:
         return _float32(with_output(headless, images, place, output))
 
+    def read(images: Any) -> Any:
+        return _float32(with_features(headless, images))
+
     white, network = _white(model), compiled(logits)  # once, for all scalings and searches
     return Classifier(
         name,
@@ -257,6 +266,7 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
         together,
         watched,
         resumed,
+        read,
     )
 
 

@@ -27,8 +27,8 @@ def penultimate(subject: Subject, images: np.ndarray, rng: np.random.Generator) 
     directions: np.ndarray | None = None
     parts = []
     for start in range(0, len(images), size):
-        _, outputs = subject.activations(images[start : start + size])
-        part = np.asarray(ops.convert_to_numpy(outputs[last - 1])).reshape(len(outputs[last - 1]), -1)
+        given = np.asarray(ops.convert_to_numpy(subject.features(images[start : start + size])))
+        part = given.reshape(len(given), -1)
         if directions is None and part.shape[1] > DIMENSIONS:
             directions = rng.normal(size=(part.shape[1], DIMENSIONS)).astype("float32") / np.sqrt(DIMENSIONS)
         parts.append(part if directions is None else part @ directions)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 from pytest_backdoor.dataset.features import DIMENSIONS, penultimate, within_classes
 from tests.tiny import subject_of
@@ -31,6 +31,17 @@ def test_where_logits_are_averaged_features_are_what_they_are_made_of():
     images = np.array([[[[0.25], [1.0]]]], "float32")
     features = penultimate(subject_of(model, (1, 2, 1)), images, np.random.default_rng(0))
     assert features.tolist() == [[0.25, 0.5, 1.0, 2.0]]
+
+
+def test_features_are_all_that_the_last_layer_is_given_where_operations_put_them_together():
+    image = keras.Input((1, 2, 1))
+    pixels = layers.Flatten()(image)
+    hidden, own, summed = pixels + layers.Dense(2)(pixels), layers.Dense(2, name="own"), layers.Dense(2)
+    model = keras.Model(image, own(pixels) + summed(ops.concatenate([hidden, hidden + 1.0], -1)))
+    model.layers[2].set_weights([np.eye(2), np.zeros(2)])
+    images = np.array([[[[0.25], [1.0]]]], "float32")
+    features = penultimate(subject_of(model, (1, 2, 1)), images, np.random.default_rng(0))
+    assert features.tolist() == [[0.5, 2.0, 1.5, 3.0]]
 
 
 def test_many_features_are_projected_and_keep_their_distances():
