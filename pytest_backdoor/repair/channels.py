@@ -85,8 +85,8 @@ def activity(subject: Subject, convolution: Convolution, images: np.ndarray) -> 
 
 
 def _silenceable(model: keras.Model, layer: Any) -> list[Convolution]:
-    """The convolution with what follows it; nothing where an activation makes something of zero."""
-    if not _keeps_zero(layer):
+    """The convolution with what follows it; nothing where LoRA adds to it or an activation makes something of zero."""
+    if getattr(layer, "lora_enabled", False) or not _keeps_zero(layer):
         return []
     behind = [each for each in readers(model, layer) if not isinstance(each, THROUGH)]
     norm = behind.pop(0) if isinstance(next(iter(behind), None), layers.BatchNormalization) else None

@@ -81,6 +81,12 @@ def test_convolutions_of_nested_models_are_found_in_the_order_of_the_computation
     assert [int((mask == 0).sum()) for mask in silenced] == [0, 0, 6, 2, 0, 0, 0, 0]
 
 
+def test_a_convolution_with_lora_whose_kernel_is_a_sum_of_weights_is_left_out():
+    model = sequential(conv(activation="relu"), layers.Conv2D(3, 1, name="own"))
+    model.layers[0].enable_lora(2)
+    assert [found.layer.name for found in convolutions(model)] == ["own"]
+
+
 def test_without_channels_every_weight_is_kept():
     assert all((mask == 1).all() for mask in masks(sequential(conv()), []))
 
