@@ -359,8 +359,9 @@ def split_p_values(separations: np.ndarray, check: str) -> np.ndarray:
     center, between = SEPARATION[check]
     alone = [tail(float(size - center) / float(np.hypot(between, SPLIT_SPREAD)), CLEAN_SETS) for size in sizes]
     p_values = np.array(alone)
-    if len(sizes) > 1:
-        others = [np.delete(sizes, row) for row in range(len(sizes))]
+    split = separations > 0  # not where the model makes the same of all images of a class, which has no groups
+    if split.sum() > 1:
+        others = [sizes[split & (np.arange(len(sizes)) != row)] for row in range(len(sizes))]
         beside = [small_outlier(-size, -rest, SPLIT_SPREAD, WEIGHT) for size, rest in zip(sizes, others, strict=True)]
         p_values = 2 * np.minimum(p_values, beside)
     return np.asarray(np.minimum(1.0, len(SEPARATION) * len(sizes) * p_values))

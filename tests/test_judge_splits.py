@@ -38,6 +38,13 @@ def test_a_class_alone_is_compared_with_other_data_sets_only():
     assert p_value == pytest.approx(2 * 0.0779, rel=0.01)  # Student's t of 14 degrees at 1.5, and two checks
 
 
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("others", [[3.1], [3.1, 2.9]])
+def test_a_class_without_two_groups_makes_no_other_class_suspicious(check, others):
+    # Behind a ReLU all images of a class may have features of zero.
+    assert judge.split_p_values(np.array([*others, 0.0, 0.0]), check).tolist() == [1.0] * (len(others) + 2)
+
+
 def test_the_smaller_of_the_two_comparisons_counts_twice():
     center, between = judge.SEPARATION[CHECKS[0]]
     apart = np.exp(center + 1.5 * np.hypot(between, judge.SPLIT_SPREAD))
