@@ -21,6 +21,7 @@ from pytest_backdoor.subject import Subject
 from pytest_backdoor.triggers.trigger import Trigger
 
 BINS = 30  # of a histogram
+FITTED = 5000  # entropies that the p-value of the fit is accurate for, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ def _poor(clean: np.ndarray, fitted: float, settings: Settings) -> str | None:
         return "there are too few different clean entropies to fit"
     if fitted < 0:
         return f"the normal fit puts the boundary at {fitted:.3g} bits"
-    p_value = stats.shapiro(clean).pvalue
+    p_value = stats.shapiro(clean[:: -(-len(clean) // FITTED)]).pvalue
     if p_value < settings.poor_fit:
         return f"clean entropies are not normally distributed (Shapiro and Wilk, p = {p_value:.2g})"
     return None

@@ -115,6 +115,12 @@ def test_entropies_that_are_not_normal_give_way_to_the_empirical_boundary():
     assert "not normally distributed" in found.poor or "boundary at" in found.poor
 
 
+def test_the_fit_of_any_number_of_entropies_is_tested_without_a_warning():
+    spread = stats.norm.ppf((np.arange(12_000) + 0.5) / 12_000)
+    assert strip.boundary(2 + 0.1 * spread, Settings()).rule == "normal"
+    assert strip.boundary(2 + 0.1 * np.exp(spread), Settings()).rule == "empirical"
+
+
 def test_skewed_entropies_are_not_normal():
     found = strip.boundary(10 - np.random.default_rng(0).exponential(1, 199), Settings())
     assert "clean entropies are not normally distributed (Shapiro and Wilk, p = " in found.poor
