@@ -195,6 +195,13 @@ def test_the_model_itself_is_never_the_output_by_whatever_name(models, pytester,
     assert (pytester.path / "m.keras").read_bytes() == b"kept"
 
 
+def test_the_report_is_not_written_over_the_new_model(models, pytester, capsys):
+    with pytest.raises(SystemExit) as ended:
+        repair("-o", "new.keras", "--json", str(pytester.path / "new.keras"))
+    assert ended.value.code == 4
+    assert "--json: the new model is written to" in capsys.readouterr().err
+
+
 def test_what_exists_is_never_the_output(models, pytester, capsys):
     (pytester.path / "other.keras").write_bytes(b"kept")
     (pytester.path / "folder.keras").mkdir()
