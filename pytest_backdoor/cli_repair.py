@@ -74,7 +74,7 @@ def _run(given: argparse.Namespace, options: Options) -> int:
     """Repairs, says what came of it, and returns the exit code; raises OptionError for wrong usage."""
     _check_output(given.model, given.output)
     values.output(given.json, given.model, given.trigger, options.seeds)
-    if given.json is not None and given.json.resolve() == given.output.resolve():
+    if given.json is not None and os.path.realpath(given.json) == os.path.realpath(given.output):
         raise OptionError(f"--json: the new model is written to {given.json}. Give the name of another file.")
     with sealed():
         from pytest_backdoor import report
