@@ -124,9 +124,10 @@ def decisive(subject: Subject, images: np.ndarray, classes: np.ndarray, largest:
     """
     masks = squares(images.shape[1:3])
     masks = masks[masks.mean((1, 2, 3)) <= largest]
-    for image, label in zip(images, classes, strict=True):  # the squares of one image are a batch
-        covered = image + masks * (dominant_colour(image) - image)
-        logits = subject.predict(covered.astype("float32"))
+    starts = range(0, max(1, len(masks)), subject.together)
+    for image, label in zip(images, classes, strict=True):  # a batch is as many squares of one image as fit memory
+        change = (dominant_colour(image) - image).astype("float32")
+        logits = np.concatenate([subject.predict(image + masks[s : s + subject.together] * change) for s in starts])
         lead = logits[:, label] - np.delete(logits, label, axis=1).max(1)
         order = np.argsort(lead, kind="stable")[:SQUARES]
         yield masks[order[lead[order] < 0]]

@@ -1,5 +1,7 @@
 """Localising by hand on tiny models, and on example models with and without a backdoor."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -118,6 +120,16 @@ def test_only_squares_that_change_the_answer_are_kept_the_most_decisive_first(br
     (masks,) = localising.decisive(bright[0], suspect, np.array([1]), LARGEST)
     assert len(masks) == 1 + 4  # one of one pixel, and of two by two those that overlap there
     assert (masks[:, *PLANTED, 0] == 1).all()
+
+
+def test_no_more_squares_are_covered_at_once_than_memory_holds(bright, suspect, monkeypatch):
+    small = dataclasses.replace(bright[0], memory=7 * bright[0].footprint)
+    sizes, predict = [], type(small).predict
+    monkeypatch.setattr(type(small), "predict", lambda self, images: sizes.append(len(images)) or predict(self, images))
+    (masks,) = localising.decisive(small, suspect, np.array([1]), LARGEST)
+    assert (len(masks), max(sizes)) == (5, 7)
+    (all_at_once,) = localising.decisive(bright[0], suspect, np.array([1]), LARGEST)
+    assert np.array_equal(masks, all_at_once)
 
 
 def test_squares_larger_than_allowed_are_not_tried(bright, suspect):
