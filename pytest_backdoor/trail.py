@@ -96,8 +96,8 @@ def doubtful(p_value: float, suspicion: Suspicion, transfer: Evidence) -> str:
     return (
         f"too few seeds to be sure: the {suspicion.check} search found a trigger to class {suspicion.target} that is "
         f"unusual for a clean model (p-value {p_value:.2g} if it holds) and works on {transfer.value:.0%} of the "
-        f"held-out seeds. Of so few that proves {low:.0%}, and {least:.0%} are needed. Give more seeds: where it works on "
-        f"as many, {would} prove it, held out as half of the seeds are."
+        f"held-out seeds. Of so few that proves {low:.0%}, and {least:.0%} are needed. Give more seeds: where it works "
+        f"on as many, {would} prove it, held out as half of the seeds are."
     )
 
 
