@@ -58,11 +58,11 @@ def test_the_scaling_is_the_one_in_which_the_model_is_right(low, high, images, s
 def test_of_scalings_that_are_as_accurate_the_likelier_one_is_taken():
     """Two pixels and no bias: the brighter one decides in any scale, the more surely the larger the scale."""
     images = np.array([[[250, 0]], [[0, 250]], [[250, 0]], [[200, 0]], [[0, 200]]], "uint8")
-    labels = np.array([0, 1, 0, 1, 0])  # the last two are wrong: loss 1.2 by /255, 1.8 by [-1,1], 200 as is
+    labels = np.array([0, 1, 0, 1, 0])  # the last two are wrong
     contract = check(classifier(two_pixels(), "m"), as_seeds((images, labels)), 0.5, np.random.default_rng(0))
     assert (contract.seeds.scaling, contract.seeds.accuracy) == ("/255", 0.6)
-    surely = check(classifier(two_pixels(), "m"), as_seeds((images[:3], labels[:3])), 0.5, np.random.default_rng(0))
-    assert surely.seeds.scaling == "as is"  # nothing is wrong in any, but by /255 the loss is 0.3, as of doubt
+    faint = as_seeds((images[:3] // 10, labels[:3]))  # leads of 0.1 by /255, 0.2 by [-1,1], 25 as is
+    assert check(classifier(two_pixels(), "m"), faint, 0.5, np.random.default_rng(0)).seeds.scaling == "as is"
 
 
 def answers(right, surprise):
@@ -85,11 +85,23 @@ def test_a_scaling_gives_way_only_to_one_that_is_surely_better():
     assert _best([np.full((40, 2), np.nan), usual], labels) == 1
 
 
-def test_a_scaling_is_no_better_for_being_surer_of_what_is_right():
+def test_a_scaling_leads_as_trained_networks_do():
+    """One 255 times as large as the right one classifies as well, and hardly a label surprises the model there."""
     labels = np.zeros(40, int)
-    doubtful, sure, surest = (np.tile([odds, 0.0], (40, 1)) for odds in (0.5, 2.0, 200.0))  # loss 0.47, 0.13, 0
+    faint, doubtful, sure, surest = (np.tile([odds, 0.0], (40, 1)) for odds in (0.2, 0.5, 2.0, 251.0))
     assert _best([sure, surest], labels) == 0
-    assert _best([doubtful, surest], labels) == 1
+    assert _best([surest, sure], labels) == 1
+    assert _best([faint, sure], labels) == 1
+    assert _best([faint, surest], labels) == 1  # where no scaling does the less surprising one is taken
+    assert _best([doubtful, sure, 2 * sure], labels) == 2
+
+
+def test_far_more_right_seeds_count_before_any_lead():
+    labels = np.zeros(40, int)
+    half, sure, surest = answers(20, np.ones(20)), answers(40, []), np.tile([300.0, 0.0], (40, 1))
+    assert _best([half, sure], labels) == 1
+    assert _best([half, surest], labels) == 1
+    assert _best([answers(37, np.ones(3)), surest], labels) == 0
 
 
 def test_standardised_seeds_are_given_back_as_they_were():
