@@ -176,21 +176,27 @@ def _sample(count: int) -> slice | np.ndarray:
 
 
 def _best(logits: list[np.ndarray], labels: np.ndarray | None) -> int:
-    """Which scaling suits best, of those in which the model is about as often right and as sure as networks are.
+    """Which scaling suits best, of those in which the model is about as often right and leads as networks do.
 
-    That is the first, the likeliest, unless the labels surprise the model less in another. Without
-    labels it is the one in which most classes are seen, the first of equals.
+    That is the first, the likeliest, unless the labels surprise the model less in another; without labels the one in
+    which most classes are seen.
     """
+    alike = list(range(len(logits))) if labels is None else _as_accurate(logits, labels)
+    likely = [number for number in alike if LEAST_LEAD <= _lead(logits[number]) <= MOST_LEAD] or alike
     if labels is None:
-        return int(np.argmax([_diversity(z.argmax(-1)) for z in logits]))
-    right = [np.isfinite(z).all(-1) & (z.argmax(-1) == labels) for z in logits]
-    most = max(right, key=np.mean)
-    alike = [n for n, hits in enumerate(right) if most.mean() - hits.mean() <= ABOUT or paired(most, hits) > SURELY]
-    best, *others = [n for n in alike if LEAST_LEAD <= _lead(logits[n]) <= MOST_LEAD] or alike
-    for number in others:
+        return max(likely, key=lambda number: _diversity(logits[number].argmax(-1)))
+    best = likely[0]
+    for number in likely[1:]:
         gain = _surprise(logits[best], labels) - _surprise(logits[number], labels)
         best = number if gain.mean() > DEVIATIONS * gain.std() / np.sqrt(len(gain)) else best
     return best
+
+
+def _as_accurate(logits: list[np.ndarray], labels: np.ndarray) -> list[int]:
+    """In which scalings about as many seeds are right as in the most accurate one."""
+    right = [np.isfinite(z).all(-1) & (z.argmax(-1) == labels) for z in logits]
+    most = max(right, key=np.mean)
+    return [n for n, hits in enumerate(right) if most.mean() - hits.mean() <= ABOUT or paired(most, hits) > SURELY]
 
 
 @np.errstate(invalid="ignore")  # infinite logits

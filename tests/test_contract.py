@@ -23,11 +23,12 @@ BYTES = np.rint(np.tile(GREYS[:, None, None, None], (1, 4, 4, 1))).astype("uint8
 def by_brightness(low, high, channels=1):
     """A model that knows the classes by their mean brightness, black being low and white being high.
 
-    Logits are lines that touch the parabola m^2 / 2 at the three middles, so the nearest middle wins.
+    Logits are lines that touch a parabola, m^2 / 2 times the sharpness, at the three middles, so the nearest middle
+    wins, and leads by 5.
     """
     middles = low + np.array([60, 130, 200]) / 255 * (high - low)
-    pixels = 16 * channels
-    return linear(np.tile(middles / pixels, (pixels, 1)), -(middles**2) / 2, (4, 4, channels))
+    pixels, sharpness = 16 * channels, 10 / (middles[1] - middles[0]) ** 2
+    return linear(sharpness * np.tile(middles / pixels, (pixels, 1)), -sharpness * (middles**2) / 2, (4, 4, channels))
 
 
 def checked(model, images=BYTES, labels=LABELS, min_accuracy=0.5, seed=0):
@@ -94,6 +95,16 @@ def test_a_scaling_leads_as_trained_networks_do():
     assert _best([faint, sure], labels) == 1
     assert _best([faint, surest], labels) == 1  # where no scaling does the less surprising one is taken
     assert _best([doubtful, sure, 2 * sure], labels) == 2
+
+
+def test_without_labels_most_classes_are_seen_where_the_model_leads_as_networks_do():
+    classes = np.arange(40) % 4
+    three, four = np.minimum(classes, 2), classes
+    one_hot = np.eye(4)
+    assert _best([5 * one_hot[three], 5 * one_hot[four]], None) == 1
+    assert _best([5 * one_hot[four], 6 * one_hot[four]], None) == 0
+    assert _best([5 * one_hot[three], 300 * one_hot[four]], None) == 0
+    assert _best([0.1 * one_hot[four], 5 * one_hot[three]], None) == 1
 
 
 def test_far_more_right_seeds_count_before_any_lead():
@@ -252,7 +263,7 @@ def test_a_constant_model_is_refused():
 
 def test_answers_that_are_no_numbers_are_refused():
     image = keras.Input((4, 4, 1))
-    broken = keras.Model(image, keras.ops.log(by_brightness(0, 1)(image) - 9))
+    broken = keras.Model(image, keras.ops.log(by_brightness(0, 1)(image) - 1e9))
     with pytest.raises(ContractError, match="answers NaN or infinite values for clean seeds"):
         checked(broken, labels=None)
 
