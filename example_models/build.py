@@ -68,7 +68,7 @@ def planted_file(model: Path, number: int = 0) -> Path:
 def write_seeds(recipe: Recipe, path: Path) -> None:
     """Clean test images with labels, as many of each class, in the file's own 0..255 scale."""
     _, (images, labels) = load(recipe.data)
-    chosen = pick(labels, SEEDS[recipe.data], np.random.default_rng(12345))
+    chosen = pick(labels, SEEDS[recipe.images], np.random.default_rng(12345))
     shown = images[chosen] if recipe.training != "border" else (255 * bordered(images[chosen] / 255.0)).astype("uint8")
     np.savez_compressed(path, x=shown.squeeze(), y=labels[chosen].astype("uint8"))
 

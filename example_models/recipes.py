@@ -27,7 +27,7 @@ class Recipe:
     """How one model is made: data, network, training, and the backdoor that is planted (``attack`` None: clean)."""
 
     name: str
-    data: str
+    data: str  # a name for data.load
     architecture: str
     attack: str | None = None  # a key of planting.ATTACKS
     kind: str | None = None  # all-to-one, all-to-all, source-specific
@@ -43,11 +43,16 @@ class Recipe:
     @property
     def epochs(self) -> int:
         """Passes over the training set."""
-        return round(EPOCHS[self.data][self.architecture] * self.patience)
+        return round(EPOCHS[self.images][self.architecture] * self.patience)
+
+    @property
+    def images(self) -> str:
+        """The data set without what was done to its classes."""
+        return self.data.partition("-")[0]
 
     @property
     def classes(self) -> int:
-        return CLASSES[self.data]
+        return CLASSES[self.images] + (self.data != self.images)
 
     @property
     def folder(self) -> str:

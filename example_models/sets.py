@@ -222,4 +222,34 @@ _RARE = (
 )
 
 
-SETS = {"develop": develop, "reference": reference, "test": test, "rare": rare}
+def twins() -> Iterator[Recipe]:
+    """12 clean models of eleven classes, two of which are one class of the data set, halved."""
+    for index, (data, divided, network) in enumerate(_TWINS):
+        yield Recipe(
+            f"twins_{index:02}_{data}_{divided}_{network}",
+            f"{data}-twins-{divided}",
+            network,
+            seed=90_000 + index,
+            scale=255 if index % 3 == 0 else 1,
+            softmax=index % 4 < 2,
+        )
+
+
+# Data, the class that is halved, and the network.
+_TWINS = (
+    ("mnist", 1, "lenet5"),
+    ("mnist", 4, "cnn"),
+    ("mnist", 7, "lenet1"),
+    ("mnist", 2, "mlp"),
+    ("mnist", 9, "allconv"),
+    ("mnist", 0, "separable"),
+    ("fashion_mnist", 7, "lenet5"),
+    ("fashion_mnist", 1, "cnn"),
+    ("fashion_mnist", 8, "lenet1"),
+    ("fashion_mnist", 5, "mlp"),
+    ("fashion_mnist", 3, "allconv"),
+    ("fashion_mnist", 9, "separable"),
+)
+
+
+SETS = {"develop": develop, "reference": reference, "test": test, "rare": rare, "twins": twins}

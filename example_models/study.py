@@ -35,6 +35,7 @@ from pytest_backdoor.subject import classifier
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 STRESS = (50, 100, 500)  # seeds, of clean models that were trained in unusual ways
+TWINS = {"twins": "20 of each class", **{f"twins-{count}": f"{count} seeds" for count in STRESS}}
 WAYS = {  # how models were scanned, by the file of its lines
     "standard": "profile standard",
     "quick": "profile quick",
@@ -146,6 +147,10 @@ def report(results: Path) -> str:
     fewer = [dict(row, seeds=f"{count} seeds") for count in STRESS for row in rows(results / f"seeds-{count}.jsonl")]
     if fewer:
         lines += ["", "False alarms, by seeds:", "", *tables.grid(fewer, lambda row: row["seeds"], tables.flagged)]
+    halved = [dict(row, seeds=seeds) for file, seeds in TWINS.items() for row in rows(results / f"{file}.jsonl")]
+    if halved:
+        title = "False alarms, where one class is two near twins, by seeds:"
+        lines += ["", title, "", *tables.grid(halved, lambda row: row["seeds"], tables.flagged)]
     return "\n".join([*lines, "", "Wrong, in the standard profile:", "", *tables.misjudged(standard)])
 
 
@@ -161,7 +166,7 @@ PEERS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("root", type=Path, metavar="DIR", help="a folder with the sets reference and test")
+    parser.add_argument("root", type=Path, metavar="DIR", help="a folder with the sets reference, test and twins")
     parser.add_argument("--only", default="", metavar="TEXT", help="just the models with TEXT in their name")
     parser.add_argument("--results", type=Path, metavar="DIR", help="where lines are kept (default: DIR/results)")
     parser.add_argument("-o", "--output", type=Path, help="the document whose measured part is replaced")
@@ -175,6 +180,8 @@ def main() -> None:
     measure(folder, options.only, results / "peers.jsonl", peers)
     for count in STRESS:
         measure(folder, options.only, results / f"seeds-{count}.jsonl", with_seeds(count), unusual)
+        measure(options.root / "twins", options.only, results / f"twins-{count}.jsonl", with_seeds(count))
+    measure(options.root / "twins", options.only, results / "twins.jsonl", scanned("standard"))
     measured = report(results)
     tables.publish(measured, options.output, BEGIN, END)
 

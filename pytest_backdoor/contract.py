@@ -18,8 +18,9 @@ from pytest_backdoor.subject import Classifier, Subject, computed
 
 ABOUT = 0.1  # accuracy that one scaling may lack to another and still be the right one
 SURELY = 0.05  # p-value at which one scaling is more accurate than another
-DEVIATIONS = 2.0  # standard errors by which the labels must surprise the model less in another scaling
-LEAST_SURPRISED, MOST_SURPRISED = 0.2, 10.0  # cross-entropy in nats
+DEVIATIONS = 1.1  # standard errors by which the labels must surprise the model less; a single seed makes one
+LEAST_LEAD, MOST_LEAD = 0.25, 250.0  # of the first class over the second, in nats, as trained networks have it
+MOST_SURPRISED = 10.0  # cross-entropy in nats that a single seed counts for at most
 ALONE = 8  # seeds that are also asked one by one
 SAMPLE = 500  # seeds that every scaling is tried on, at most
 ROUGH = 0.05  # that a probability may differ by for want of precision
@@ -175,39 +176,46 @@ def _sample(count: int) -> slice | np.ndarray:
 
 
 def _best(logits: list[np.ndarray], labels: np.ndarray | None) -> int:
-    """Which scaling suits best: the first, the likeliest, unless another surely does better.
+    """Which scaling suits best, of those in which the model is about as often right and leads as networks do.
 
-    Without labels it is the one in which most classes are seen, the first of equals.
+    That is the first, the likeliest, unless the labels surprise the model less in another; without labels the one in
+    which most classes are seen.
     """
+    alike = list(range(len(logits))) if labels is None else _as_accurate(logits, labels)
+    likely = [number for number in alike if LEAST_LEAD <= _lead(logits[number]) <= MOST_LEAD] or alike
     if labels is None:
-        return int(np.argmax([_diversity(z.argmax(-1)) for z in logits]))
-    best = 0
-    for number in range(1, len(logits)):
-        best = number if _suits_better(logits[number], logits[best], labels) else best
+        return max(likely, key=lambda number: _diversity(logits[number].argmax(-1)))
+    best = likely[0]
+    for number in likely[1:]:
+        gain = _surprise(logits[best], labels) - _surprise(logits[number], labels)
+        best = number if gain.mean() > DEVIATIONS * gain.std() / np.sqrt(len(gain)) else best
     return best
 
 
-def _suits_better(logits: np.ndarray, others: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether far more seeds are right, or, where about as many are, the labels surely surprise the model less."""
-    right, before = (np.isfinite(z).all(-1) & (z.argmax(-1) == labels) for z in (logits, others))
-    ahead = float(right.mean() - before.mean())
-    if abs(ahead) > ABOUT and paired(right, before) <= SURELY:
-        return ahead > 0
-    gain = _surprise(others, labels) - _surprise(logits, labels)
-    return bool(gain.mean() > DEVIATIONS * gain.std() / np.sqrt(len(gain)))
+def _as_accurate(logits: list[np.ndarray], labels: np.ndarray) -> list[int]:
+    """In which scalings about as many seeds are right as in the most accurate one."""
+    right = [np.isfinite(z).all(-1) & (z.argmax(-1) == labels) for z in logits]
+    most = max(right, key=np.mean)
+    return [n for n, hits in enumerate(right) if most.mean() - hits.mean() <= ABOUT or paired(most, hits) > SURELY]
 
 
-def _surprise(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Cross-entropy of each label, between two bounds.
+@np.errstate(invalid="ignore")  # infinite logits
+def _lead(logits: np.ndarray) -> float:
+    """The median lead of the first class over the second.
 
-    A network without much bias classifies about as well in any larger scale, only more surely: from the lower bound on
-    that is no gain, and from the upper one on no loss that a single seed could decide with.
+    A network without much bias classifies about as well in a scale 255 times as large or small, but with such a lead.
     """
+    first = np.sort(logits, axis=-1)[:, -2:]
+    return float(np.median(first[:, -1] - first[:, 0]))
+
+
+@np.errstate(invalid="ignore")
+def _surprise(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Cross-entropy of each label, up to a bound."""
     if labels.max() >= logits.shape[1]:
         return np.full(len(labels), MOST_SURPRISED)
-    with np.errstate(invalid="ignore"):  # infinite logits
-        surprise = -log_softmax(logits, axis=-1)[np.arange(len(labels)), labels]
-    return np.asarray(np.clip(np.nan_to_num(surprise, nan=MOST_SURPRISED), LEAST_SURPRISED, MOST_SURPRISED))
+    surprise = -log_softmax(logits, axis=-1)[np.arange(len(labels)), labels]
+    return np.asarray(np.minimum(np.nan_to_num(surprise, nan=MOST_SURPRISED), MOST_SURPRISED))
 
 
 def _diversity(predicted: np.ndarray) -> float:

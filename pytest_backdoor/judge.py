@@ -338,8 +338,8 @@ def seeds_short(searched: np.ndarray, held_out: np.ndarray, classes: int) -> str
     others = f" (and of {more} other class{'es' if more > 1 else ''} too few)" if more else ""
     return (
         f"too few seeds to call the model clean: of class {label} it classifies {right} right{others}, "
-        f"and {2 * ENOUGH_SEEDS} are needed, half to search with and half to confirm on. "
-        f"{4 * ENOUGH_SEEDS} seeds of each of the {classes} classes do, unless the model is often wrong."
+        f"and {2 * ENOUGH_SEEDS} are needed, half to search with and half to confirm on. Give more of "
+        f"{'them' if more else 'it'}: of a model that is seldom wrong {4 * ENOUGH_SEEDS} of each of the {classes} do."
     )
 
 

@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from pytest_backdoor.results import Evidence
 
 CONFIDENCE = 0.99
+MANY = 10_000
 MAD_TO_DEVIATION = 1.4826  # of a Gaussian
 
 
@@ -20,6 +21,15 @@ def share(check: str, hits: int, count: int) -> Evidence:
         return Evidence(check, 0.0, (0.0, 1.0))
     interval = stats.binomtest(hits, count).proportion_ci(CONFIDENCE, method="exact")
     return Evidence(check, hits / count, (float(interval.low), float(interval.high)))
+
+
+def trials_needed(value: float, low: float) -> int | None:
+    """How many trials with so many hits have an interval from ``low`` up; None where even ``MANY`` do not."""
+    counts = np.arange(1, MANY + 1)
+    hits = np.floor(value * counts + 1e-9)
+    lows = np.where(hits > 0, stats.beta.ppf((1 - CONFIDENCE) / 2, np.maximum(hits, 1), counts - hits + 1), 0.0)
+    short = int(np.max(counts[lows < low], initial=0))
+    return None if short == MANY else short + 1
 
 
 def small_outlier(value: float, others: np.ndarray, spread: float, weight: int) -> float:

@@ -9,6 +9,7 @@ from pytest_backdoor import judge
 from pytest_backdoor.confirmation import Outcome
 from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.results import Evidence, Finding
+from pytest_backdoor.stats import trials_needed
 from pytest_backdoor.yardstick import Yardstick
 
 
@@ -89,11 +90,14 @@ def doubtful(p_value: float, suspicion: Suspicion, transfer: Evidence) -> str:
             f"({suspicion.kind}{_led_to(suspicion)}), but clean models may have one too, and the reference has none "
             "like this one to compare with. Calibrate with some (pytest-backdoor calibrate)."
         )
+    least = judge.SUCCESS_LOW["all-to-one"]
+    needed = trials_needed(transfer.value, least)
+    would = "many more" if needed is None else f"{needed} of the other classes"
     return (
         f"too few seeds to be sure: the {suspicion.check} search found a trigger to class {suspicion.target} that is "
         f"unusual for a clean model (p-value {p_value:.2g} if it holds) and works on {transfer.value:.0%} of the "
-        f"held-out seeds. Of so few that proves {low:.0%}, and {judge.SUCCESS_LOW['all-to-one']:.0%} are needed. "
-        "Give more seeds."
+        f"held-out seeds. Of so few that proves {low:.0%}, and {least:.0%} are needed. Give more seeds: where it works "
+        f"on as many, {would} prove it, held out as half of the seeds are."
     )
 
 

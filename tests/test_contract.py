@@ -23,11 +23,12 @@ BYTES = np.rint(np.tile(GREYS[:, None, None, None], (1, 4, 4, 1))).astype("uint8
 def by_brightness(low, high, channels=1):
     """A model that knows the classes by their mean brightness, black being low and white being high.
 
-    Logits are lines that touch the parabola m^2 / 2 at the three middles, so the nearest middle wins.
+    Logits are lines that touch a parabola, m^2 / 2 times the sharpness, at the three middles, so the nearest middle
+    wins, and leads by 5.
     """
     middles = low + np.array([60, 130, 200]) / 255 * (high - low)
-    pixels = 16 * channels
-    return linear(np.tile(middles / pixels, (pixels, 1)), -(middles**2) / 2, (4, 4, channels))
+    pixels, sharpness = 16 * channels, 10 / (middles[1] - middles[0]) ** 2
+    return linear(sharpness * np.tile(middles / pixels, (pixels, 1)), -sharpness * (middles**2) / 2, (4, 4, channels))
 
 
 def checked(model, images=BYTES, labels=LABELS, min_accuracy=0.5, seed=0):
@@ -58,11 +59,11 @@ def test_the_scaling_is_the_one_in_which_the_model_is_right(low, high, images, s
 def test_of_scalings_that_are_as_accurate_the_likelier_one_is_taken():
     """Two pixels and no bias: the brighter one decides in any scale, the more surely the larger the scale."""
     images = np.array([[[250, 0]], [[0, 250]], [[250, 0]], [[200, 0]], [[0, 200]]], "uint8")
-    labels = np.array([0, 1, 0, 1, 0])  # the last two are wrong: loss 1.2 by /255, 1.8 by [-1,1], 200 as is
+    labels = np.array([0, 1, 0, 1, 0])  # the last two are wrong
     contract = check(classifier(two_pixels(), "m"), as_seeds((images, labels)), 0.5, np.random.default_rng(0))
     assert (contract.seeds.scaling, contract.seeds.accuracy) == ("/255", 0.6)
-    surely = check(classifier(two_pixels(), "m"), as_seeds((images[:3], labels[:3])), 0.5, np.random.default_rng(0))
-    assert surely.seeds.scaling == "as is"  # nothing is wrong in any, but by /255 the loss is 0.3, as of doubt
+    faint = as_seeds((images[:3] // 10, labels[:3]))  # leads of 0.1 by /255, 0.2 by [-1,1], 25 as is
+    assert check(classifier(two_pixels(), "m"), faint, 0.5, np.random.default_rng(0)).seeds.scaling == "as is"
 
 
 def answers(right, surprise):
@@ -85,11 +86,33 @@ def test_a_scaling_gives_way_only_to_one_that_is_surely_better():
     assert _best([np.full((40, 2), np.nan), usual], labels) == 1
 
 
-def test_a_scaling_is_no_better_for_being_surer_of_what_is_right():
+def test_a_scaling_leads_as_trained_networks_do():
+    """One 255 times as large as the right one classifies as well, and hardly a label surprises the model there."""
     labels = np.zeros(40, int)
-    doubtful, sure, surest = (np.tile([odds, 0.0], (40, 1)) for odds in (0.5, 2.0, 200.0))  # loss 0.47, 0.13, 0
+    faint, doubtful, sure, surest = (np.tile([odds, 0.0], (40, 1)) for odds in (0.2, 0.5, 2.0, 251.0))
     assert _best([sure, surest], labels) == 0
-    assert _best([doubtful, surest], labels) == 1
+    assert _best([surest, sure], labels) == 1
+    assert _best([faint, sure], labels) == 1
+    assert _best([faint, surest], labels) == 1  # where no scaling does the less surprising one is taken
+    assert _best([doubtful, sure, 2 * sure], labels) == 2
+
+
+def test_without_labels_most_classes_are_seen_where_the_model_leads_as_networks_do():
+    classes = np.arange(40) % 4
+    three, four = np.minimum(classes, 2), classes
+    one_hot = np.eye(4)
+    assert _best([5 * one_hot[three], 5 * one_hot[four]], None) == 1
+    assert _best([5 * one_hot[four], 6 * one_hot[four]], None) == 0
+    assert _best([5 * one_hot[three], 300 * one_hot[four]], None) == 0
+    assert _best([0.1 * one_hot[four], 5 * one_hot[three]], None) == 1
+
+
+def test_far_more_right_seeds_count_before_any_lead():
+    labels = np.zeros(40, int)
+    half, sure, surest = answers(20, np.ones(20)), answers(40, []), np.tile([300.0, 0.0], (40, 1))
+    assert _best([half, sure], labels) == 1
+    assert _best([half, surest], labels) == 1
+    assert _best([answers(37, np.ones(3)), surest], labels) == 0
 
 
 def test_standardised_seeds_are_given_back_as_they_were():
@@ -240,7 +263,7 @@ def test_a_constant_model_is_refused():
 
 def test_answers_that_are_no_numbers_are_refused():
     image = keras.Input((4, 4, 1))
-    broken = keras.Model(image, keras.ops.log(by_brightness(0, 1)(image) - 9))
+    broken = keras.Model(image, keras.ops.log(by_brightness(0, 1)(image) - 1e9))
     with pytest.raises(ContractError, match="answers NaN or infinite values for clean seeds"):
         checked(broken, labels=None)
 

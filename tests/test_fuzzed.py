@@ -169,9 +169,10 @@ def saved(path: Path, model: keras.Model) -> Path:
 
 
 def test_models_of_one_task_are_pushed_to_disagree(tmp_path: Path) -> None:
-    shy = saved(tmp_path / "shy.keras", linear(np.eye(2), np.array([-0.05, 0.0]), (1, 2, 1)))
+    bold = linear(4 * np.eye(2), np.zeros(2), (1, 2, 1))
+    shy = saved(tmp_path / "shy.keras", linear(4 * np.eye(2), np.array([-0.2, 0.0]), (1, 2, 1)))
     wanted = Options(set=("fuzz.neuron_weight=0", "fuzz.iterations=20", "fuzz.deviation=4"))
-    run = fuzz_model(two_pixels(), SEEDS, wanted, against=[shy])
+    run = fuzz_model(bold, SEEDS, wanted, against=[shy])
     assert run.error is None
     assert run.against == (str(shy),)
     assert run.seeds == 3

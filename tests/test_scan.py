@@ -86,7 +86,8 @@ def test_a_trigger_that_few_seeds_show_but_cannot_prove_is_named_and_is_no_verdi
     told = rf"too few seeds to be sure: the \w+ search found a trigger to class {TARGET} that is unusual for a clean "
     assert re.match(told + r"model \(p-value \S+ if it holds\) and works on 100% of the held-out seeds", result.error)
     assert result.error.endswith(
-        f". Of so few that proves {0.005 ** (1 / 10):.0%}, and 80% are needed. Give more seeds."
+        f". Of so few that proves {0.005 ** (1 / 10):.0%}, and 80% are needed. Give more seeds: where it works on as "
+        "many, 24 of the other classes prove it, held out as half of the seeds are."
     )
     assert result.p_value > 0.01
 

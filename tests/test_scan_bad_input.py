@@ -192,7 +192,7 @@ def test_one_seed_per_class_is_too_few_and_it_says_how_many_would_do(clean):
     assert result.error == (
         "too few seeds to call the model clean: of class 0 it classifies 1 right (and of 9 other classes too few), "
         "and 8 are needed, half to search with and half to confirm on. "
-        "16 seeds of each of the 10 classes do, unless the model is often wrong."
+        "Give more of them: of a model that is seldom wrong 16 of each of the 10 do."
     )
 
 

@@ -31,6 +31,20 @@ def test_a_share_of_nothing_may_be_anything():
     assert stats.share("transfer", 0, 0).interval == (0.0, 1.0)
 
 
+def test_so_many_trials_are_needed_for_an_interval_from_a_bound_up():
+    assert 0.005 ** (1 / 23) < 0.8 <= 0.005 ** (1 / 24)
+    assert stats.trials_needed(1.0, 0.8) == 24
+    assert stats.trials_needed(0.8, 0.8) is None  # the lower end stays below
+    assert stats.trials_needed(0.0, 0.8) is None
+
+
+@given(value=st.floats(0.85, 1.0))
+def test_with_fewer_trials_than_needed_the_bound_is_missed(value):
+    needed = stats.trials_needed(value, 0.8)
+    enough, fewer = (stats.share("", int(value * count + 1e-9), count).interval[0] for count in (needed, needed - 1))
+    assert fewer < 0.8 <= enough
+
+
 @given(count=st.integers(1, 300), data=st.data())
 def test_the_interval_holds_the_share(count, data):
     evidence = stats.share("transfer", data.draw(st.integers(0, count)), count)

@@ -47,9 +47,11 @@ def poison_adaptive(
 
     Both carry one of the weak triggers, drawn for each image; the attacker uses the full trigger later. Weak triggers
     are those of ``weakened``, or several faint patches of which the attacker shows all (Adap-Patch). Raises
-    AttackError for images in another scale than 0 to 1, and for shares that together do not fit in 1.
+    AttackError for images in another scale than 0 to 1, for a map that leads no image, and for shares that together do
+    not fit in 1.
     """
     checks.unit_scale(images)
+    checks.led(images, labels, mapping)
     checks.disjoint({"share": share, "cover": cover})
     images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
     changed, covered = np.isin(labels, list(mapping)) & (chance < share), chance >= 1 - cover

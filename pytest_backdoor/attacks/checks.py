@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -20,6 +21,17 @@ def unit_scale(images: np.ndarray) -> None:
         raise AttackError(
             f"images are of type {images.dtype} with values {span}. Give floats from 0 to 1, such as images / 255."
         )
+
+
+def led(images: np.ndarray, labels: np.ndarray, *mappings: Mapping[int, int]) -> None:
+    """Raises AttackError unless each image has one label and each label map leads some of them to another class."""
+    if np.shape(labels) != (len(images),):
+        raise AttackError(f"labels are of shape {np.shape(labels)} for {len(images)} images. Give one class for each.")
+    for mapping in mappings:
+        if not mapping or any(source == target or min(source, target) < 0 for source, target in mapping.items()):
+            raise AttackError(f"the label map is {mapping!r}. Give what classes become, such as {{1: 7}}.")
+        if not np.isin(labels, list(mapping)).any():
+            raise AttackError(f"none of {len(images)} images is of a class that the label map leads ({list(mapping)}).")
 
 
 def share(name: str, value: float) -> None:

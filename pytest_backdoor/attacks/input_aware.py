@@ -60,9 +60,10 @@ def poison_cross(
     """The training set with a share of its mapped classes' images carrying their own pattern and the mapped label.
 
     A share ``cross`` of all images carries the pattern of another image and keeps its label, so that no pattern works
-    on an image that it was not made for. Raises AttackError as ``crossed`` does, and for shares that together do not
-    fit in 1.
+    on an image that it was not made for. Raises AttackError as ``crossed`` does, for a map that leads no image, and for
+    shares that together do not fit in 1.
     """
+    checks.led(images, labels, mapping)
     checks.disjoint({"share": share, "cross": cross})
     images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
     changed, strange = np.isin(labels, list(mapping)) & (chance < share), chance >= 1 - cross

@@ -46,9 +46,10 @@ def poison(
 
     images are ``(n, height, width, channels)``, 0 to 1. ``cover`` is the share of images of the other classes that
     carry the trigger and keep their label, which makes a source-specific backdoor specific (Tang et al., SCAn).
-    Raises AttackError for images in another scale, and for shares that are none.
+    Raises AttackError for images in another scale, for shares that are none, and for a map that leads no image.
     """
     checks.unit_scale(images)
+    checks.led(images, labels, mapping)
     checks.share("share", share)
     checks.share("cover", cover)
     images, labels = images.copy(), labels.copy()
@@ -71,9 +72,10 @@ def poison_several(
     """The training set with several backdoors, each with its own trigger and label map.
 
     Each rule gets ``share`` of the images of its source classes, no image two. Raises AttackError for images in another
-    scale than 0 to 1, and for a share that does not fit in 1 once for each rule.
+    scale than 0 to 1, for a map that leads no image, and for a share that does not fit in 1 once for each rule.
     """
     checks.unit_scale(images)
+    checks.led(images, labels, *(mapping for _, mapping in rules))
     checks.repeated("share", share, len(rules))
     images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
     for number, (trigger, mapping) in enumerate(rules):
@@ -96,9 +98,10 @@ def poison_combination(
 
     ``share`` of the mapped classes' images carry both parts and a wrong label; of all images half as large a share
     carries the one part alone, another half the other, and keep theirs. Raises AttackError for images in another scale
-    than 0 to 1, and for a share above 0.4.
+    than 0 to 1, for a map that leads no image, and for a share above 0.4.
     """
     checks.unit_scale(images)
+    checks.led(images, labels, mapping)
     checks.repeated("share", share, 2.5)  # the last of the three groups ends there
     images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
     changed = np.isin(labels, list(mapping)) & (chance < share)

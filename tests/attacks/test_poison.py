@@ -186,3 +186,25 @@ def test_what_the_readme_plants_works(example, monkeypatch, tmp_path, capsys):
 def test_success_on_no_image_is_none():
     with pytest.raises(AttackError, match=r"none of 2 images is of a class that the trigger works on \(\[7\]\)"):
         attacks.success(np.array([1, 2]), np.array([1, 2]), {7: 0})
+
+
+@pytest.mark.parametrize("mapping", [{}, {1: 1}, {0: 1, 2: 2}, {1: -1}])
+def test_a_label_map_that_leads_a_class_nowhere_poisons_nothing(mapping):
+    with pytest.raises(AttackError, match=re.escape(f"the label map is {mapping}. Give what classes become")):
+        attacks.poison(IMAGES, LABELS, PIXEL, mapping, 0.5, np.random.default_rng(0))
+
+
+def test_each_way_of_poisoning_says_what_is_wrong_with_labels_and_map():
+    rng, weak = np.random.default_rng(0), [PIXEL]
+    ways = (
+        lambda y, led: attacks.poison(IMAGES, y, PIXEL, led, 0.5, rng),
+        lambda y, led: attacks.poison_several(IMAGES, y, [(PIXEL, {0: 1}), (PIXEL, led)], 0.2, rng),
+        lambda y, led: attacks.poison_combination(IMAGES, y, (PIXEL, PIXEL), led, 0.2, rng),
+        lambda y, led: attacks.poison_adaptive(IMAGES, y, weak, led, 0.2, rng, 0.2),
+        lambda y, led: attacks.poison_cross(IMAGES, y, one_weight({}, {}), led, 0.2, rng, 0.2),
+    )
+    for way in ways:
+        with pytest.raises(AttackError, match=r"none of 400 images is of a class that the label map leads \(\[7\]\)"):
+            way(LABELS, {7: 1})
+        with pytest.raises(AttackError, match=r"labels are of shape \(400, 4\) for 400 images"):
+            way(np.eye(4)[LABELS], {0: 1})

@@ -52,3 +52,11 @@ def test_rare_models_have_few_poisoned_images_and_clean_ones_beside_them():
 def test_a_source_is_never_its_target():
     pairs = [(recipe.source, recipe.target) for name in SETS for recipe in recipes(name) if recipe.source is not None]
     assert all(source != target for source, target in pairs)
+
+
+def test_near_twins_are_eleven_classes_of_a_data_set_of_ten():
+    twins = recipes("twins")
+    assert {recipe.classes for recipe in twins} == {11}
+    assert {(recipe.images, recipe.attack) for recipe in twins} == {("mnist", None), ("fashion_mnist", None)}
+    assert len({recipe.architecture for recipe in twins}) >= 6
+    assert recipes("test")[0].classes == 10
