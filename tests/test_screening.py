@@ -113,7 +113,7 @@ def test_classes_that_are_surer_by_nature_are_expected_to_be_rejected_more_often
 
 def test_where_the_only_seed_of_a_class_is_rejected_nothing_can_be_told_of_images_of_that_class():
     dark, bright = np.random.default_rng(0).uniform(0, 0.01, (40, 1, 2, 1)), np.ones((1, 1, 2, 1))
-    model = linear(np.array([[0.0, 30.0], [0.0, 30.0]]), np.array([2.0, 0.0]), (1, 2, 1))
+    model = linear(np.array([[0.0, 30.0, -30.0]] * 2), np.array([2.0, 0.0, 0.0]), (1, 2, 1))
     seeds = np.concatenate([dark, bright]), np.repeat([0, 1], [40, 1])  # the last one stays certain in any blend
     with pytest.raises(ContractError, match=r"3 suspicious images cannot be told .* rejects 1 of the clean images"):
         assert_inputs_clean(model, bright * np.array([1.0, 0.99, 0.98]).reshape(3, 1, 1, 1), seeds, frr=0.1)
