@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -123,8 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{parser.prog}: interrupted", file=sys.stderr)
         return NO_VERDICT
     except Exception:  # an exit code of 1 would say that a backdoor was found
-        traceback.print_exc()
-        print(f"{parser.prog}: no verdict: what is said above went wrong.", file=sys.stderr)
+        with contextlib.suppress(OSError):  # as would a traceback that nobody reads: a closed pipe, a full disk
+            traceback.print_exc()
+            print(f"{parser.prog}: no verdict: what is said above went wrong.", file=sys.stderr)
         return NO_VERDICT
 
 
@@ -150,6 +152,7 @@ def scan(found: Found, options: Options, more: Sequence[str] = ()) -> int:
     flags = [*option.flags(options), *reports, f"--rootdir={_root(found)}"]
     with sealed():
         if options.set:
+            load_quietly()
             from pytest_backdoor import profiles
 
             profiles.settings(options)  # an unknown setting is wrong usage, and no scan that failed
