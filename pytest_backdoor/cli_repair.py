@@ -74,6 +74,8 @@ def _run(given: argparse.Namespace, options: Options) -> int:
     """Repairs, says what came of it, and returns the exit code; raises OptionError for wrong usage."""
     _check_output(given.model, given.output)
     values.output(given.json, given.model, given.trigger, options.seeds)
+    if given.json is not None and given.json.resolve() == given.output.resolve():
+        raise OptionError(f"--json: {given.json} is the new model's file. Give another name.")
     with sealed():
         from pytest_backdoor import report
         from pytest_backdoor.report import repaired

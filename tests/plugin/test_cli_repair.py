@@ -229,6 +229,7 @@ def test_where_a_second_round_cannot_be_written_the_first_one_is_still_named(mod
         (("-o", "n.keras", "--max-loss=many"), "--max-loss: expected a number from 0 to 100, got 'many'"),
         (("-o", "n.keras", "--rule=7"), "--trigger and --rule belong together"),
         (("-o", "n.keras", "--trigger=none.npz", "--rule=7"), "--trigger: no trigger in none.npz"),
+        (("-o", "n.keras", "--json=./n.keras"), "--json: n.keras is the new model's file. Give another name."),
     ],
 )
 def test_wrong_usage_ends_with_four(models, arguments, message, capsys):
