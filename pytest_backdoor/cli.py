@@ -24,7 +24,7 @@ from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
 from pytest_backdoor.report.words import visible
 from pytest_backdoor.results import Planted, SelfTest
-from pytest_backdoor.sealed import load_quietly, sealed
+from pytest_backdoor.sealed import coloured, load_quietly, sealed
 
 CLEAN, BACKDOOR, NO_VERDICT, USAGE, NOTHING = 0, 1, 2, 4, 5
 FOUND_ALL, MISSED = 0, 1  # of a self-test
@@ -170,7 +170,7 @@ def selftest(path: Path, options: Options, names: Sequence[str] = (), output: Pa
 
         plans = {name: PLANS[values.pick(name, PLANS, "plan")] for name in names or PLANS}
         test = _planted(path, options, plans)
-    print(planted.render(test, sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end="")
+    print(planted.render(test, coloured()), end="")
     problem = output and report.write_text(output, planted.document(test, tool.about(), option.to_dict(options)))
     if problem:
         print(f"report not written: {problem}")

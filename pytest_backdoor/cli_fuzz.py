@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from pytest_backdoor import options as option
 from pytest_backdoor import rules, tool, values
 from pytest_backdoor.options import Options
 from pytest_backdoor.rules import Rule
-from pytest_backdoor.sealed import sealed
+from pytest_backdoor.sealed import coloured, sealed
 
 RAN, NOT_RUN = 0, 2
 FUZZ_OPTIONS = ("seeds", "seed", "min_accuracy", "memory", "save_inputs", "set")
@@ -70,7 +68,7 @@ def fuzz(
 
         run = room.fuzz_model(path, None, options, rule, against=against)
         run = run if options.save_inputs is None else report.save_inputs(run, options.save_inputs)
-    print(fuzzed.render(run, sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end="")
+    print(fuzzed.render(run, coloured()), end="")
     problem = output and report.write_text(output, fuzzed.document(run, tool.about(), option.to_dict(options)))
     if problem:
         print(f"report not written: {problem}")

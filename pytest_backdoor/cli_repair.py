@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from pytest_backdoor import rules, tool, values
 from pytest_backdoor.deadline import time_limit
 from pytest_backdoor.errors import OptionError, TriggerError
 from pytest_backdoor.options import MAX_LOSS, Options
-from pytest_backdoor.sealed import sealed
+from pytest_backdoor.sealed import coloured, sealed
 
 if TYPE_CHECKING:
     from pytest_backdoor.results import Repair, ScanResult
@@ -82,7 +81,7 @@ def _run(given: argparse.Namespace, options: Options) -> int:
 
         max_loss = _points(given.max_loss) / 100
         result = repair(given.model, given.output, options, given.method, max_loss, _known(given))
-    print(repaired.render(result, sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end="")
+    print(repaired.render(result, coloured()), end="")
     problem = given.json and report.write_text(
         given.json, repaired.document(result, tool.about(), option.to_dict(options))
     )
