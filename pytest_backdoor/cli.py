@@ -36,7 +36,7 @@ SELFTEST_EPILOG = (
     "exit code: 0 every planted backdoor was found, 1 some were missed, 2 nothing could be planted, or the budget or"
     " Ctrl-C ended it before all were, 4 wrong usage"
 )
-SELFTEST_OPTIONS = ("seeds", "profile", "budget", "alpha", "seed", "min_accuracy", "memory", "reference", "set")
+SELFTEST_OPTIONS = ("seeds", "profile", "alpha", "seed", "min_accuracy", "memory", "reference", "set")
 CALIBRATE_OPTIONS = ("alpha", "seeds", "profile", "seed", "min_accuracy", "memory", "reference", "set")
 # pytest reads settings, plugins, conftest.py, __init__.py and test files from what it collects. Each of these turns
 # one such door off; only together do they keep everything under the scanned paths from running.
@@ -259,6 +259,7 @@ def _add_selftest(commands: Commands) -> None:
         help="plant only this; may be repeated (default: all)",
     )
     command.add_argument("-o", "--output", metavar="FILE", type=Path, help="write the result as JSON")
+    option.add_flags(command.add_argument, "--", ("budget",), help=option.ONE_BUDGET)
     option.add_flags(command.add_argument, "--", SELFTEST_OPTIONS)
     command.set_defaults(run=_run_selftest)
 

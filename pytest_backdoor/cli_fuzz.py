@@ -14,7 +14,7 @@ from pytest_backdoor.rules import Rule
 from pytest_backdoor.sealed import coloured, sealed
 
 RAN, NOT_RUN = 0, 2
-FUZZ_OPTIONS = ("seeds", "seed", "min_accuracy", "memory", "save_inputs", "set")
+FUZZ_OPTIONS = ("seeds", "seed", "min_accuracy", "memory", "set")
 EPILOG = (
     "exit code: 0 the seeds were pushed, whatever became of them, 2 they could not be, or the result not be written,"
     " 4 wrong usage"
@@ -48,6 +48,8 @@ def add(commands: Any) -> None:
         help="another model of the same task; an input is then adversarial where the models disagree; may be repeated",
     )
     command.add_argument("-o", "--output", metavar="FILE", type=Path, help="write the result as JSON")
+    saved = "save the inputs that change the model's mind there, as images (default: no)"
+    option.add_flags(command.add_argument, "--", ("save_inputs",), help=saved)
     option.add_flags(command.add_argument, "--", FUZZ_OPTIONS)
     command.set_defaults(run=_run)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_backdoor.triggers.trigger import Trigger
 
 REPAIRED, STILL_BACKDOORED, NOT_REPAIRED = 0, 1, 2
-OPTIONS = ("seeds", "profile", "budget", "alpha", "seed", "min_accuracy", "memory", "reference", "set")
+OPTIONS = ("seeds", "profile", "alpha", "seed", "min_accuracy", "memory", "reference", "set")
 ROUNDS = 3  # of repairs, each of what the scans before it found
 EPILOG = (
     "exit code: 0 a new file that scans clean, or a filter, 1 a new file in which a scan still finds a backdoor, 2 no"
@@ -65,6 +65,7 @@ def add(commands: Any) -> None:
         help=f"points of held-out accuracy that a repair may cost (default: {100 * MAX_LOSS:g})",
     )
     command.add_argument("--json", metavar="FILE", type=Path, help="write the result as JSON")
+    option.add_flags(command.add_argument, "--", ("budget",), help=option.ONE_BUDGET)
     option.add_flags(command.add_argument, "--", OPTIONS)
     command.set_defaults(run=_run)
 

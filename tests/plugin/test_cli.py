@@ -254,6 +254,20 @@ def test_help_of_scan_lists_each_option_once(capsys):
     assert "--backdoor-" not in shown
 
 
+@pytest.mark.parametrize(
+    ("command", "wanted"),
+    [
+        ("fuzz", "--save-inputs FOLDER save the inputs that change the model's mind there"),
+        ("selftest", "--budget TIME time for all training and scans together"),
+        ("repair", "--budget TIME time for all training and scans together"),
+    ],
+)
+def test_help_says_what_an_option_does_in_its_command(capsys, command, wanted):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert wanted in " ".join(capsys.readouterr().out.split())
+
+
 def test_environment_and_import_path_are_as_before(models, scan, monkeypatch):
     monkeypatch.setenv("PYTEST_ADDOPTS", "--nonsense")
     monkeypatch.setenv("PYTEST_PLUGINS", "no_such_plugin")
