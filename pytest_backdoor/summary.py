@@ -13,6 +13,7 @@ from pytest_backdoor.collect import PATTERNS, WEIGHTS_ONLY, is_hardened
 from pytest_backdoor.errors import OptionError
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
+from pytest_backdoor.results import ScanResult
 
 
 def header(config: pytest.Config, options: Options) -> list[str]:
@@ -34,7 +35,7 @@ def write(gathered: Gathered, options: Options) -> list[str]:
     from pytest_backdoor.report import Run, write_reports
 
     about = {"name": tool.NAME, "version": tool.version()} | gathered.tool
-    results = sorted(gathered.results, key=lambda result: result.path)  # xdist ends them in any order
+    results = _sorted(gathered)
     run = Run(tuple(results), about, option.to_dict(options), gathered.missing)
     start = gathered.config.invocation_params.dir
     there = option.anchored(options, start)
@@ -79,7 +80,12 @@ def _table(gathered: Gathered, terminal: pytest.TerminalReporter) -> list[str]:
     from pytest_backdoor.report import text
 
     colour = terminal.hasmarkup
-    return text.render(gathered.results, colour, pictures=terminal.verbosity >= 0).splitlines()
+    return text.render(_sorted(gathered), colour, pictures=terminal.verbosity >= 0).splitlines()
+
+
+def _sorted(gathered: Gathered) -> list[ScanResult]:
+    """The results by their models' names, for xdist ends them in any order."""
+    return sorted(gathered.results, key=lambda result: result.path)
 
 
 def _nothing(gathered: Gathered) -> str:
