@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -23,7 +24,7 @@ from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
 from pytest_backdoor.report.words import visible
 from pytest_backdoor.results import Planted, SelfTest
-from pytest_backdoor.sealed import load_quietly, sealed
+from pytest_backdoor.sealed import coloured, load_quietly, sealed
 
 CLEAN, BACKDOOR, NO_VERDICT, USAGE, NOTHING = 0, 1, 2, 4, 5
 FOUND_ALL, MISSED = 0, 1  # of a self-test
@@ -35,7 +36,7 @@ SELFTEST_EPILOG = (
     "exit code: 0 every planted backdoor was found, 1 some were missed, 2 nothing could be planted, or the budget or"
     " Ctrl-C ended it before all were, 4 wrong usage"
 )
-SELFTEST_OPTIONS = ("seeds", "profile", "budget", "alpha", "seed", "min_accuracy", "memory", "reference", "set")
+SELFTEST_OPTIONS = ("seeds", "profile", "alpha", "seed", "min_accuracy", "memory", "reference", "set")
 CALIBRATE_OPTIONS = ("alpha", "seeds", "profile", "seed", "min_accuracy", "memory", "reference", "set")
 # pytest reads settings, plugins, conftest.py, __init__.py and test files from what it collects. Each of these turns
 # one such door off; only together do they keep everything under the scanned paths from running.
@@ -123,8 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{parser.prog}: interrupted", file=sys.stderr)
         return NO_VERDICT
     except Exception:  # an exit code of 1 would say that a backdoor was found
-        traceback.print_exc()
-        print(f"{parser.prog}: no verdict: what is said above went wrong.", file=sys.stderr)
+        with contextlib.suppress(OSError):  # as would a traceback that nobody reads: a closed pipe, a full disk
+            traceback.print_exc()
+            print(f"{parser.prog}: no verdict: what is said above went wrong.", file=sys.stderr)
         return NO_VERDICT
 
 
@@ -150,6 +152,7 @@ def scan(found: Found, options: Options, more: Sequence[str] = ()) -> int:
     flags = [*option.flags(options), *reports, f"--rootdir={_root(found)}"]
     with sealed():
         if options.set:
+            load_quietly()
             from pytest_backdoor import profiles
 
             profiles.settings(options)  # an unknown setting is wrong usage, and no scan that failed
@@ -167,7 +170,7 @@ def selftest(path: Path, options: Options, names: Sequence[str] = (), output: Pa
 
         plans = {name: PLANS[values.pick(name, PLANS, "plan")] for name in names or PLANS}
         test = _planted(path, options, plans)
-    print(planted.render(test, sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end="")
+    print(planted.render(test, coloured()), end="")
     problem = output and report.write_text(output, planted.document(test, tool.about(), option.to_dict(options)))
     if problem:
         print(f"report not written: {problem}")
@@ -256,6 +259,7 @@ def _add_selftest(commands: Commands) -> None:
         help="plant only this; may be repeated (default: all)",
     )
     command.add_argument("-o", "--output", metavar="FILE", type=Path, help="write the result as JSON")
+    option.add_flags(command.add_argument, "--", ("budget",), help=option.ONE_BUDGET)
     option.add_flags(command.add_argument, "--", SELFTEST_OPTIONS)
     command.set_defaults(run=_run_selftest)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,10 @@ from pytest_backdoor import options as option
 from pytest_backdoor import rules, tool, values
 from pytest_backdoor.options import Options
 from pytest_backdoor.rules import Rule
-from pytest_backdoor.sealed import sealed
+from pytest_backdoor.sealed import coloured, sealed
 
 RAN, NOT_RUN = 0, 2
-FUZZ_OPTIONS = ("seeds", "seed", "min_accuracy", "memory", "save_inputs", "set")
+FUZZ_OPTIONS = ("seeds", "seed", "min_accuracy", "memory", "set")
 EPILOG = (
     "exit code: 0 the seeds were pushed, whatever became of them, 2 they could not be, or the result not be written,"
     " 4 wrong usage"
@@ -50,6 +48,8 @@ def add(commands: Any) -> None:
         help="another model of the same task; an input is then adversarial where the models disagree; may be repeated",
     )
     command.add_argument("-o", "--output", metavar="FILE", type=Path, help="write the result as JSON")
+    saved = "save the inputs that change the model's mind there, as images (default: no)"
+    option.add_flags(command.add_argument, "--", ("save_inputs",), help=saved)
     option.add_flags(command.add_argument, "--", FUZZ_OPTIONS)
     command.set_defaults(run=_run)
 
@@ -70,7 +70,7 @@ def fuzz(
 
         run = room.fuzz_model(path, None, options, rule, against=against)
         run = run if options.save_inputs is None else report.save_inputs(run, options.save_inputs)
-    print(fuzzed.render(run, sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end="")
+    print(fuzzed.render(run, coloured()), end="")
     problem = output and report.write_text(output, fuzzed.document(run, tool.about(), option.to_dict(options)))
     if problem:
         print(f"report not written: {problem}")

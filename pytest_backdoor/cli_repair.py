@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from pytest_backdoor import rules, tool, values
 from pytest_backdoor.deadline import time_limit
 from pytest_backdoor.errors import OptionError, TriggerError
 from pytest_backdoor.options import MAX_LOSS, Options
-from pytest_backdoor.sealed import sealed
+from pytest_backdoor.sealed import coloured, sealed
 
 if TYPE_CHECKING:
     from pytest_backdoor.results import Repair, ScanResult
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_backdoor.triggers.trigger import Trigger
 
 REPAIRED, STILL_BACKDOORED, NOT_REPAIRED = 0, 1, 2
-OPTIONS = ("seeds", "profile", "budget", "alpha", "seed", "min_accuracy", "memory", "reference", "set")
+OPTIONS = ("seeds", "profile", "alpha", "seed", "min_accuracy", "memory", "reference", "set")
 ROUNDS = 3  # of repairs, each of what the scans before it found
 EPILOG = (
     "exit code: 0 a new file that scans clean, or a filter, 1 a new file in which a scan still finds a backdoor, 2 no"
@@ -66,6 +65,7 @@ def add(commands: Any) -> None:
         help=f"points of held-out accuracy that a repair may cost (default: {100 * MAX_LOSS:g})",
     )
     command.add_argument("--json", metavar="FILE", type=Path, help="write the result as JSON")
+    option.add_flags(command.add_argument, "--", ("budget",), help=option.ONE_BUDGET)
     option.add_flags(command.add_argument, "--", OPTIONS)
     command.set_defaults(run=_run)
 
@@ -82,7 +82,7 @@ def _run(given: argparse.Namespace, options: Options) -> int:
 
         max_loss = _points(given.max_loss) / 100
         result = repair(given.model, given.output, options, given.method, max_loss, _known(given))
-    print(repaired.render(result, sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end="")
+    print(repaired.render(result, coloured()), end="")
     problem = given.json and report.write_text(
         given.json, repaired.document(result, tool.about(), option.to_dict(options))
     )

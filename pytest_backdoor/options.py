@@ -19,6 +19,7 @@ Inconclusive = Literal["fail", "skip", "warn"]
 IniType = Literal["string", "float", "int", "bool", "args"]
 PREFIX = "--backdoor-"
 MEMORY = 4 * 2**30  # bytes
+ONE_BUDGET = "time for all training and scans together, such as 90s, 10m or 1h (default: no limit)"
 MAX_LOSS = 0.02  # held-out accuracy that a repair may cost
 
 

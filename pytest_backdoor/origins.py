@@ -41,13 +41,13 @@ def loaded_sha256(model: Any) -> str:
 
 
 def weights_sha256(model: Any) -> str:
-    """sha256 of the weights of a model in memory, one after another."""
+    """sha256 of the weights of a model in memory, one after another; empty for a function, which has none."""
     import numpy as np
 
-    digest = hashlib.sha256()
-    for weight in getattr(model, "weights", ()):
+    digest, weights = hashlib.sha256(), list(getattr(model, "weights", ()))
+    for weight in weights:
         digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()
+    return digest.hexdigest() if weights else ""
 
 
 def _known(model: Any) -> Origin | None:

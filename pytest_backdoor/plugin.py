@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,8 +115,8 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ModelFile 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test per model of the ini list, for tests that use backdoor_model and do not name one."""
-    if "backdoor_model" in metafunc.fixturenames and _named_model(metafunc.definition) is None:
+    """One test per model of the ini list, for tests that use backdoor_model and do not choose one themselves."""
+    if "backdoor_model" in metafunc.fixturenames and not _chooses_model(metafunc):
         paths = _listed_models(metafunc.config)
         if paths:
             names = [_relative(path, metafunc.config.rootpath) for path in paths]
@@ -187,13 +188,7 @@ def backdoor_model(request: pytest.FixtureRequest, load_backdoor_model: Callable
     except OptionError as problem:
         raise _failure(f"backdoor_model: {problem}") from None
     if path is None:
-        listed = ", ".join(map(str, request.config.getini("backdoor_models")))
-        raise _failure(
-            f"backdoor_model: there are no model files in {listed}, which backdoor_models lists."
-            if listed
-            else 'backdoor_model: no model is named. Write backdoor_models = ["model.keras"] in the [tool.pytest] table'
-            ' or @pytest.mark.backdoor(model="model.keras") at the test.'
-        )
+        raise _failure(f"backdoor_model: {_unnamed(request.config)}")
     try:
         return load_backdoor_model(path)
     except BackdoorError as problem:
@@ -281,6 +276,24 @@ def _named_model(node: pytest.Item) -> Any:
     return next((name for name in names if name is not None), None)
 
 
+def _chooses_model(metafunc: pytest.Metafunc) -> bool:
+    """Whether the test names its model, is parametrised with some, or has a fixture of that name that asks for none."""
+    # pytest has no public way to the fixtures that override ours, which comes first.
+    own = metafunc._arg2fixturedefs.get("backdoor_model", ())[1:]
+    replaced = any(fixture.params is not None or "backdoor_model" not in fixture.argnames for fixture in own)
+    return replaced or _is_parametrised(metafunc.definition) or _named_model(metafunc.definition) is not None
+
+
+def _is_parametrised(node: pytest.Item) -> bool:
+    """Whether ``@pytest.mark.parametrize`` at the test says what backdoor_model is."""
+    given = (
+        marker.args[0] if marker.args else marker.kwargs["argnames"] for marker in node.iter_markers("parametrize")
+    )
+    return any(
+        "backdoor_model" in (re.split(r"\s*,\s*", names) if isinstance(names, str) else names) for names in given
+    )
+
+
 def _listed_models(config: pytest.Config) -> list[Path]:
     """The model files of the ini list, folders replaced by the model files in them."""
     listed: list[Path] = config.getini("backdoor_models")
@@ -290,9 +303,27 @@ def _listed_models(config: pytest.Config) -> list[Path]:
 def _model_path(request: pytest.FixtureRequest) -> Path | None:
     """The model file of the running test, relative to the root of the tests; raises OptionError for what is no path."""
     callspec = getattr(request.node, "callspec", None)
-    listed = callspec.params.get("backdoor_model") if callspec else None
-    named = values.path(_named_model(request.node))
-    return listed if named is None else request.config.rootpath / named
+    given = callspec.params.get("backdoor_model") if callspec else None
+    listed = given if isinstance(given, str | Path) else None  # a fixture of the test's own may have any parameters
+    marked = _named_model(request.node)
+    named = values.path(listed if marked is None or _is_parametrised(request.node) else marked)
+    return None if named is None else request.config.rootpath / named
+
+
+def _unnamed(config: pytest.Config) -> str:
+    """Why a test that asks for backdoor_model has none."""
+    listed = ", ".join(map(str, config.getini("backdoor_models")))
+    if not listed:
+        return (
+            'no model is named. Write backdoor_models = ["model.keras"] in the [tool.pytest] table or'
+            ' @pytest.mark.backdoor(model="model.keras") at the test.'
+        )
+    if not _listed_models(config):
+        return f"there are no model files in {listed}, which backdoor_models lists."
+    return (
+        "pytest repeats a test for each model of backdoor_models only where a test function or its fixtures take"
+        ' backdoor_model as an argument. Write @pytest.mark.backdoor(model="model.keras") at this test.'
+    )
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -24,6 +24,13 @@ def load_quietly() -> None:
         os.close(nowhere)
 
 
+def coloured() -> bool:
+    """Whether standard output is a terminal that shows colours, and nobody asked for none."""
+    if sys.stdout is None or not sys.stdout.isatty():  # none where it was closed
+        return False
+    return os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+
+
 @contextlib.contextmanager
 def sealed() -> Iterator[None]:
     """Neither environment nor current folder brings plugins, options or modules into the run."""

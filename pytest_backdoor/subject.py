@@ -290,7 +290,9 @@ def _float32(values: Any) -> Any:
 def _black_box(predict: Any, name: str, memory: int) -> Classifier:
     """A function from images to probabilities; it has no gradients, and its input shape is that of the seeds."""
     if not callable(predict):
-        raise ContractError(f"{name} is a {type(predict).__name__}. Give a Keras model, a model file or a function.")
+        raise ContractError(
+            f"{name} is of type {type(predict).__name__}. Give a Keras model, a model file or a function."
+        )
 
     def network(images: Any) -> Any:
         answers = np.asarray(predict(ops.convert_to_numpy(images)), "float32")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
 import pytest
 
 from pytest_backdoor import options as option
-from pytest_backdoor import tool
+from pytest_backdoor import tool, values
 from pytest_backdoor.collect import PATTERNS, WEIGHTS_ONLY, is_hardened
+from pytest_backdoor.errors import OptionError
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
+from pytest_backdoor.results import ScanResult
 
 
 def header(config: pytest.Config, options: Options) -> list[str]:
@@ -30,10 +35,25 @@ def write(gathered: Gathered, options: Options) -> list[str]:
     from pytest_backdoor.report import Run, write_reports
 
     about = {"name": tool.NAME, "version": tool.version()} | gathered.tool
-    results = sorted(gathered.results, key=lambda result: result.path)  # xdist ends them in any order
+    results = _sorted(gathered)
     run = Run(tuple(results), about, option.to_dict(options), gathered.missing)
-    targets = option.anchored(options, gathered.config.invocation_params.dir).report
-    return [f"report not written: {problem}" for problem in write_reports(targets, run)]
+    start = gathered.config.invocation_params.dir
+    there = option.anchored(options, start)
+    models = (start / path for path in (*(result.path for result in results), *gathered.missing))
+    refused = _refused(there.report, [*models, there.seeds, there.suspects, there.reference])
+    targets = [target for target in there.report if target not in refused]
+    return [f"report not written: {problem}" for problem in (*refused.values(), *write_reports(targets, run))]
+
+
+def _refused(targets: Iterable[tuple[str, Path]], read: Sequence[Path | None]) -> dict[tuple[str, Path], str]:
+    """The reports that would take the place of what the run reads, and what to say of them."""
+    refused = {}
+    for name, path in targets:
+        try:
+            values.output(path, *read)
+        except OptionError as problem:
+            refused[name, path] = str(problem)
+    return refused
 
 
 def show(terminal: pytest.TerminalReporter, gathered: Gathered, scanning: bool) -> None:
@@ -60,7 +80,12 @@ def _table(gathered: Gathered, terminal: pytest.TerminalReporter) -> list[str]:
     from pytest_backdoor.report import text
 
     colour = terminal.hasmarkup
-    return text.render(gathered.results, colour, pictures=terminal.verbosity >= 0).splitlines()
+    return text.render(_sorted(gathered), colour, pictures=terminal.verbosity >= 0).splitlines()
+
+
+def _sorted(gathered: Gathered) -> list[ScanResult]:
+    """The results by their models' names, for xdist ends them in any order."""
+    return sorted(gathered.results, key=lambda result: result.path)
 
 
 def _nothing(gathered: Gathered) -> str:

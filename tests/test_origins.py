@@ -32,6 +32,10 @@ def test_a_model_has_the_digest_of_its_file_until_its_weights_change():
     assert origins.loaded_sha256(model) == origins.weights_sha256(model) != origins.weights_sha256(other)
 
 
+def test_a_function_has_no_digest():
+    assert origins.loaded_sha256(lambda images: images) == ""
+
+
 def test_what_cannot_be_remembered_has_no_origin():
     assert origins.origin([1, 2]) is None
 

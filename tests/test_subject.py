@@ -207,7 +207,7 @@ def test_a_function_must_answer_each_image_with_a_row(answers):
 
 
 def test_what_is_no_model_is_refused():
-    with pytest.raises(ContractError, match=r"^m is a list. Give a Keras model, a model file or a function.$"):
+    with pytest.raises(ContractError, match=r"^m is of type list. Give a Keras model, a model file or a function.$"):
         classifier([1, 2], "m")
 
 

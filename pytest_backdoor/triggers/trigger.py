@@ -94,4 +94,5 @@ class Trigger:
             family = family_named(str(arrays.pop("family")))
             return cls(family.name, {name: arrays[name] for name in family.names})
         except Exception as problem:  # each way of packing, and each broken header, has errors of its own
-            raise TriggerError(f"no trigger in {path}: {problem}. Give the .npz file that a scan saved.") from problem
+            said = f"it has no {problem}" if isinstance(problem, KeyError) else problem
+            raise TriggerError(f"no trigger in {path}: {said}. Give the .npz file that a scan saved.") from problem

@@ -13,6 +13,7 @@ import pytest
 from pytest_backdoor import cli, cli_fuzz, cli_repair, cli_trajectories
 
 ROOT = Path(__file__).parents[2]
+MAIN = (sys.executable, "-c", "import sys; from pytest_backdoor.cli import main; sys.exit(main())")
 
 
 @pytest.fixture
@@ -56,19 +57,33 @@ def test_hints_of_tensorflow_are_not_shown(models, scan, caplog):
     assert "retracing" not in caplog.text
 
 
-def test_what_the_backend_says_of_the_machine_is_not_shown(tmp_path):
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [(["fuzz", "m.keras"], 2, "m.keras: the file cannot be opened"), (["scan", ".", "--set=fuzz.box=5"], 5, "nothing")],
+    ids=["fuzz", "scan"],
+)
+def test_what_the_backend_says_of_the_machine_is_not_shown(tmp_path, arguments, code, said):
     (tmp_path / "keras.py").write_text("raise SystemExit('a module of the current folder ran')")
     hiding = {"TF_CPP_MIN_LOG_LEVEL", "CUDA_VISIBLE_DEVICES"}
     result = subprocess.run(
-        [sys.executable, "-c", "import sys; from pytest_backdoor.cli import main; sys.exit(main())", "fuzz", "m.keras"],
+        [*MAIN, *arguments],
         cwd=tmp_path,
         env={name: value for name, value in os.environ.items() if name not in hiding} | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (result.returncode, result.stderr) == (2, "")
-    assert "m.keras: the file cannot be opened" in result.stdout
+    assert (result.returncode, result.stderr) == (code, "")
+    assert said in result.stdout
+
+
+def test_a_pipe_that_nobody_reads_is_no_backdoor(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    result = subprocess.run([*MAIN, "scan", "."], cwd=tmp_path, env=env, stdout=writing, stderr=writing, check=False)
+    os.close(writing)
+    assert result.returncode == 2
 
 
 @pytest.mark.parametrize("given", ["models", "models/clean.weights.h5"])
@@ -237,6 +252,20 @@ def test_help_of_scan_lists_each_option_once(capsys):
     shown = capsys.readouterr().out
     assert shown.count("--min-accuracy") == 2  # usage and description
     assert "--backdoor-" not in shown
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted"),
+    [
+        ("fuzz", "--save-inputs FOLDER save the inputs that change the model's mind there"),
+        ("selftest", "--budget TIME time for all training and scans together"),
+        ("repair", "--budget TIME time for all training and scans together"),
+    ],
+)
+def test_help_says_what_an_option_does_in_its_command(capsys, command, wanted):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert wanted in " ".join(capsys.readouterr().out.split())
 
 
 def test_environment_and_import_path_are_as_before(models, scan, monkeypatch):

@@ -195,13 +195,6 @@ def test_the_model_itself_is_never_the_output_by_whatever_name(models, pytester,
     assert (pytester.path / "m.keras").read_bytes() == b"kept"
 
 
-def test_the_report_is_not_written_over_the_new_model(models, pytester, capsys):
-    with pytest.raises(SystemExit) as ended:
-        repair("-o", "new.keras", "--json", str(pytester.path / "new.keras"))
-    assert ended.value.code == 4
-    assert "--json: the new model is written to" in capsys.readouterr().err
-
-
 def test_what_exists_is_never_the_output(models, pytester, capsys):
     (pytester.path / "other.keras").write_bytes(b"kept")
     (pytester.path / "folder.keras").mkdir()
@@ -236,6 +229,7 @@ def test_where_a_second_round_cannot_be_written_the_first_one_is_still_named(mod
         (("-o", "n.keras", "--max-loss=many"), "--max-loss: expected a number from 0 to 100, got 'many'"),
         (("-o", "n.keras", "--rule=7"), "--trigger and --rule belong together"),
         (("-o", "n.keras", "--trigger=none.npz", "--rule=7"), "--trigger: no trigger in none.npz"),
+        (("-o", "n.keras", "--json=./n.keras"), "--json: the new model is written to n.keras."),
     ],
 )
 def test_wrong_usage_ends_with_four(models, arguments, message, capsys):

@@ -96,7 +96,7 @@ def test_the_same_seed_gives_the_same_page(run, tmp_path):
         (["model.keras", "ones.npz"], "the model gives all 6 seeds the class 1"),
         (["model.keras", "seeds.npz", "--trigger=missing.npz"], "no trigger in missing.npz: it is missing"),
         (["model.keras", "seeds.npz", "--trigger=notes.npz"], "no trigger in notes.npz: it is missing, damaged"),
-        (["model.keras", "seeds.npz", "--trigger=seeds.npz"], "no trigger in seeds.npz: 'family"),
+        (["model.keras", "seeds.npz", "--trigger=seeds.npz"], "no trigger in seeds.npz: it has no 'family'"),
         (["model.keras", "seeds.npz", "--trigger=large.npz"], "its mask has shape (9, 9, 1)"),
         (["model.keras", "seeds.npz", "--trigger=colour.npz"], "its pattern has shape (8, 8, 3)"),
         (["model.keras", "seeds.npz", "--trigger=nan.npz"], "expected finite numbers of shape (8, 8, 1)"),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 
 import numpy as np
 import pytest
@@ -52,6 +53,80 @@ def test_a_marker_whose_model_is_no_path_fails_its_own_test_only(models, pyteste
     result = pytester.runpytest()
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*backdoor_model: expected a path, got 3."])
+
+
+TAKES_ITS_OWN = (
+    """
+    @pytest.mark.parametrize("backdoor_model", ["models/other.keras"], indirect=True)
+    @pytest.mark.parametrize(("one", "two"), [(1, 2)])
+    def test_model(backdoor_model, one, two, backdoor_seeds):
+        assert len(backdoor_seeds) == 4
+    """,
+    """
+    @pytest.mark.backdoor(model="models/clean.keras")
+    class TestMarked:
+        @pytest.mark.parametrize(
+            argnames="one, backdoor_model", argvalues=[(1, "models/other.keras")], indirect=["backdoor_model"]
+        )
+        def test_model(self, one, backdoor_model, backdoor_seeds):
+            assert len(backdoor_seeds) == 4
+    """,
+    """
+    @pytest.fixture
+    def backdoor_model():
+        return 3
+
+    def test_model(backdoor_model):
+        assert backdoor_model == 3
+    """,
+    """
+    @pytest.fixture(params=[3])
+    def backdoor_model(request):
+        return request.param
+
+    @pytest.mark.backdoor(seeds="models/other.seeds.npz")
+    def test_model(backdoor_model, backdoor_seeds):
+        assert backdoor_model == 3
+    """,
+)
+
+
+@pytest.mark.parametrize("source", TAKES_ITS_OWN, ids=["indirect", "marked", "fixture", "params"])
+def test_a_test_that_chooses_its_models_itself_is_not_repeated_for_those_of_the_ini_list(
+    models, pytester, seeds, monkeypatch, source
+):
+    models("clean.keras", "other.keras", "third.keras")
+    seeds("models/other.seeds.npz")
+    pytester.makeini(INI)
+    path = pytester.makepyfile(f"import pytest\n{textwrap.dedent(source)}")
+    monkeypatch.chdir(pytester.mkdir("elsewhere"))  # models are named from the root
+    pytester.runpytest(path).assert_outcomes(passed=1)
+
+
+def test_a_fixture_around_backdoor_model_is_made_for_each_model_of_the_ini_list(models, pytester):
+    models("clean.keras", "other.keras")
+    pytester.makeini(INI)
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def backdoor_model(backdoor_model):
+            return [backdoor_model]
+
+        def test_model(backdoor_model):
+            assert type(backdoor_model[0]).__name__ == "FakeModel"
+        """
+    )
+    pytester.runpytest().assert_outcomes(passed=2)
+
+
+def test_a_test_that_pytest_cannot_repeat_is_told_to_name_its_model(models, pytester):
+    models("clean.keras")
+    pytester.makeini(INI)
+    pytester.makepyfile("def test_model(request): request.getfixturevalue('backdoor_model')")
+    result = pytester.runpytest()
+    result.stdout.fnmatch_lines(["backdoor_model: pytest repeats a test for each*@pytest.mark.backdoor(model=*"])
 
 
 def test_a_listed_folder_without_models_is_named(pytester):

@@ -40,6 +40,16 @@ def test_a_report_that_cannot_be_written_is_said_and_the_run_does_not_pass(model
     assert result.ret == 1
 
 
+def test_a_report_does_not_take_the_place_of_a_model_or_of_the_seeds(models, pytester):
+    models("clean.keras", "seeds.npz")
+    reports = [f"--backdoor-report=json:{path}" for path in ("models/clean.keras", "models/seeds.npz", "out.json")]
+    result = pytester.runpytest("--backdoor-scan", "models", "--backdoor-seeds=models/seeds.npz", *reports)
+    result.stdout.fnmatch_lines(["report not written: models/clean.keras is to be read, and stays as it is.*"])
+    result.stdout.fnmatch_lines(["report not written: models/seeds.npz is to be read, and stays as it is.*"])
+    assert [path.read_bytes() for path in sorted(pytester.path.glob("models/*"))] == [b"", b""]
+    assert (result.ret, (pytester.path / "out.json").exists()) == (1, True)
+
+
 def test_the_command_that_repeats_a_run_leaves_the_report_alone(models, pytester):
     models("backdoor.keras")
     result = pytester.runpytest("--backdoor-scan", "models", "--backdoor-report=json:a.json")

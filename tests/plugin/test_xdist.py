@@ -2,6 +2,7 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,6 +43,14 @@ def test_a_report_has_its_models_in_one_order_whichever_is_done_first(tmp_path, 
         "a.keras",
         "b.keras",
     ]
+
+
+def test_the_table_has_its_models_in_one_order_whichever_is_done_first(pytestconfig):
+    gathered = Gathered(pytestconfig, [ScanResult(path, "", "clean") for path in ("b.keras", "a.keras")])
+    lines = []
+    write = {"ensure_newline": lambda: None, "section": lambda title: None, "write_line": lines.append}
+    summary.show(SimpleNamespace(hasmarkup=False, verbosity=0, **write), gathered, True)
+    assert [line.split()[-2] for line in lines if ".keras" in line] == ["a.keras", "b.keras"]
 
 
 def test_a_worker_that_dies_is_an_error_of_its_model(models, pytester, parallel):

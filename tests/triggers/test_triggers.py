@@ -132,7 +132,7 @@ def test_a_missing_file_is_no_trigger(tmp_path):
     ("stored", "complaint"),
     [
         ({"x": np.zeros(3)}, "'family'"),
-        ({"family": "patch", "mask": np.zeros((2, 2, 1))}, "pattern"),
+        ({"family": "patch", "mask": np.zeros((2, 2, 1))}, "it has no 'pattern'"),
         ({"family": "wrap"}, "unknown trigger family 'wrap'"),
         ({"family": np.array([{}], object)}, "Object arrays cannot be loaded"),
     ],
