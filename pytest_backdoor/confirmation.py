@@ -149,7 +149,8 @@ def arm_of(suspicion: Suspicion) -> Arm:
 
 def _finding(suspicion: Suspicion, trigger: Trigger, contract: Contract, transfer: Evidence, match: float) -> Finding:
     low, high = transfer.interval or (0.0, 1.0)
-    evidence = [transfer]
+    evidence, shape = [transfer], contract.subject.image_shape
+    changed = pixels(trigger, shape)
     if suspicion.kind == "all-to-all":
         evidence.append(Evidence("permutation", round(match, 4)))
     return Finding(
@@ -159,8 +160,8 @@ def _finding(suspicion: Suspicion, trigger: Trigger, contract: Contract, transfe
         target=suspicion.target,
         source=suspicion.source,
         mapping=suspicion.mapping,
-        size=round(trigger.size, 6),
-        pixels=pixels(trigger, contract.subject.image_shape),
+        size=round(changed / (shape[0] * shape[1]), 6),
+        pixels=changed,
         attack_success=(transfer.value, low, high),
         p_value=1.0,  # the scan puts in that of the model
         evidence=tuple(evidence),

@@ -124,7 +124,7 @@ class Suspicion:
     @property
     def evidence(self) -> float:
         """-log10 of the p-value, from 0 to 12."""
-        return float(-np.log10(min(1.0, max(P_FLOOR, self.p_value))))
+        return float(-np.log10(min(1.0, max(P_FLOOR, self.p_value)))) + 0.0  # no -0
 
 
 def one_class(check: str, found: Inversion, classes: int, known: Collection[int] = ()) -> Suspicion | None:

@@ -41,8 +41,8 @@ from pytest_backdoor.triggers.trigger import Trigger
 
 BLIND = (
     "the {} search{} found no trigger of any size, though in every clean model there is one, so a backdoor could not "
-    "have been found either. Something hides the model's gradients: look for steps or saturated activations before or "
-    "among its first layers."
+    "have been found either. Something hides the model's gradients, such as steps or saturated activations before or "
+    "among its first layers, or the search was made shorter than its profile has it."
 )
 NOT_PASTED = "suspects search: regions of suspicious images are pasted on seeds, and there are none."
 

@@ -99,6 +99,22 @@ def test_where_seeds_are_too_few_for_the_fewest_cells_those_that_lose_nothing_ar
     assert (outcome.undecided and outcome.undecided.value) == undecided
 
 
+def grey_cell(images):
+    """Logits are three pixels of the first row; that of class 1 also 2.5 where cell (1, 1) is grey."""
+    grey = ops.where(ops.abs(images[:, 1, 1] - 0.5) < 0.2, 2.5, 0.0)
+    return images[:, 0, :3, 0] + grey * np.array([0.0, 1.0, 0.0], "float32")
+
+
+def test_the_size_of_a_patch_that_must_stay_half_clear_is_the_share_of_its_pixels():
+    mask = np.zeros((4, 4, 1), "float32")
+    mask[1, 1], mask[2, 2] = 0.5, 0.5
+    trigger = Trigger("patch", {"mask": mask, "pattern": np.ones((4, 4, 1), "float32")})
+    subject = Subject("grey cell", (4, 4, 1), 3, AS_IS, grey_cell, gradients=True)
+    contract = SimpleNamespace(subject=subject, held_out=half_of(0, 0.0))
+    finding = settle(suspicion("all-to-one", target=1), (trigger,), contract, half_of(0, 0.0)).finding
+    assert (finding.pixels, finding.size) == (2, 2 / 16)
+
+
 def suspicion(kind, **rule):
     return Suspicion("patch", kind, 0.0, 1, True, SHIFTS, **rule)
 

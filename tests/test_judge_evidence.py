@@ -151,6 +151,7 @@ def test_margins_that_cannot_be_compared_say_nothing(margins):
 def test_evidence_is_minus_log10_of_each_tests_p_value():
     told = judge.evidence([suspicion_of("all-to-one", 0.01), suspicion_of("all-to-all", 0.0, "patch map")])
     assert told == {"patch": 2.0, "patch map": 12.0}
+    assert str(suspicion_of("all-to-one", 1.0).evidence) == "0.0"
 
 
 def test_without_a_reference_like_the_model_the_plain_rules_are_taken_and_say_why():
