@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_backdoor import values
 from pytest_backdoor.errors import ContractError
 
 IMAGE_SUFFIXES = frozenset(
@@ -86,8 +87,7 @@ def _as_images(given: Any) -> Seeds:
 
 def seeds_beside(model: Path) -> Path | None:
     """``<model>.seeds.npz`` beside the model, else ``seeds.npz`` in its folder, else None."""
-    beside = (model.with_suffix(".seeds.npz"), model.with_name("seeds.npz"))
-    return next((path for path in beside if path.is_file()), None)
+    return next((path for path in values.seeds_names(model) if path.is_file()), None)
 
 
 def seeds_or_beside(model: Any, given: Any, named: Any) -> Any:

@@ -115,11 +115,17 @@ def some_path(value: Any) -> Path:
     return found
 
 
+def seeds_names(model: Path) -> tuple[Path, Path]:
+    """Where seeds are looked for beside a model's file: first its own, then those of its folder."""
+    return model.with_suffix(".seeds.npz"), model.with_name("seeds.npz")
+
+
 def output(target: Path | None, *inputs: Path | str | None) -> None:
-    """Raises OptionError for a file to write that is one of the files to read."""
+    """Raises OptionError for a file to write that is one of the files to read, or seeds beside one."""
     if target is not None and target.exists():
-        for given in map(path, inputs):
-            if given is not None and given.exists() and target.samefile(given):
+        for given in filter(None, map(path, inputs)):
+            read = (given, *seeds_names(given)) if given.is_file() else (given,)
+            if any(each.exists() and target.samefile(each) for each in read):
                 raise OptionError(f"{target} is to be read, and stays as it is. Give the name of a new file.")
 
 

@@ -105,12 +105,12 @@ def test_a_real_model_is_fuzzed_and_its_inputs_are_what_the_model_changed_its_mi
     assert run["activation"] == pytest.approx(np.mean(after == (before + 1) % 10))
 
 
-@pytest.mark.parametrize("name", ["m.keras", "./m.keras", "old.keras"])
+@pytest.mark.parametrize("name", ["m.keras", "./m.keras", "old.keras", "m.seeds.npz", "seeds.npz"])
 def test_what_is_read_is_never_the_output(fuzz, pytester, capsys, name):
-    for each in ("m.keras", "old.keras"):
+    for each in ("m.keras", "old.keras", "m.seeds.npz", "seeds.npz"):
         (pytester.path / each).write_bytes(b"kept")
     with pytest.raises(SystemExit) as end:
         fuzz("m.keras", "--against=old.keras", "-o", name)
     assert end.value.code == 4
     assert "is to be read, and stays as it is. Give the name of a new file." in capsys.readouterr().err
-    assert {(pytester.path / each).read_bytes() for each in ("m.keras", "old.keras")} == {b"kept"}
+    assert {each.read_bytes() for each in (pytester.path / "m.keras", pytester.path / name)} == {b"kept"}
