@@ -24,7 +24,7 @@ from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
 from pytest_backdoor.report.words import visible
 from pytest_backdoor.results import Planted, SelfTest
-from pytest_backdoor.sealed import coloured, load_quietly, sealed
+from pytest_backdoor.sealed import all_written, coloured, load_quietly, sealed
 
 CLEAN, BACKDOOR, NO_VERDICT, USAGE, NOTHING = 0, 1, 2, 4, 5
 FOUND_ALL, MISSED = 0, 1  # of a self-test
@@ -103,7 +103,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code."""
+    """Runs the command and returns its exit code, which says no verdict where nobody could read one."""
+    code = _run(arguments)
+    return code if all_written() else NO_VERDICT
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     given = parser.parse_args(arguments)
     # TensorFlow's hints, such as how often it traced a function, mean nothing to whoever scans.

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from typing import TextIO
 
 STDERR = 2
 ENVIRONMENT = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
@@ -22,6 +23,24 @@ def load_quietly() -> None:
         os.dup2(kept, STDERR)
         os.close(kept)
         os.close(nowhere)
+
+
+def all_written() -> bool:
+    """Whether all that was printed found its way out; where it did not, what is left goes nowhere."""
+    gone = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and not _flushed(stream)]
+    for stream in gone:  # Python would end with 120 when it tries again
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    return not gone
+
+
+def _flushed(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return False
+    return True
 
 
 def coloured() -> bool:

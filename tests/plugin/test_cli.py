@@ -77,10 +77,11 @@ def test_what_the_backend_says_of_the_machine_is_not_shown(tmp_path, arguments, 
     assert said in result.stdout
 
 
-def test_a_pipe_that_nobody_reads_is_no_backdoor(tmp_path):
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_pipe_that_nobody_reads_is_no_backdoor(tmp_path, buffered):
     reading, writing = os.pipe()
     os.close(reading)
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": buffered}
     result = subprocess.run([*MAIN, "scan", "."], cwd=tmp_path, env=env, stdout=writing, stderr=writing, check=False)
     os.close(writing)
     assert result.returncode == 2
