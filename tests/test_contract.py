@@ -268,6 +268,13 @@ def test_answers_that_are_no_numbers_are_refused():
         checked(broken, labels=None)
 
 
+def test_a_function_may_answer_fewer_classes_than_the_seeds_have():
+    model = by_brightness(0, 1)
+    contract = checked(lambda images: keras.ops.convert_to_numpy(keras.ops.softmax(model(images)[:, :2])))
+    assert (contract.seeds.scaling, contract.seeds.accuracy) == ("/255", pytest.approx(2 / 3))
+    assert contract.subject.num_classes == 2
+
+
 def test_a_function_tells_its_classes_by_its_answers():
     model = by_brightness(0, 1)
     contract = checked(lambda images: keras.ops.convert_to_numpy(keras.ops.softmax(model(images))))

@@ -162,3 +162,8 @@ def test_what_cannot_be_drawn_is_left_out(saved, arrays):
 def test_a_missing_file_is_left_out(tmp_path):
     assert picture.read(tmp_path / "none.npz") is None
     assert "saved in" not in render([samples.backdoor(samples.finding(path="none.npz"))], colour=False, pictures=True)
+
+
+def test_a_trigger_without_a_place_is_as_large_as_the_image():
+    whole = dataclasses.replace(samples.finding(), size=1.0, pixels=784)
+    assert words.extent(whole, " of the image") == "the whole image"
