@@ -22,6 +22,11 @@ EPOCHS = {
 CLASSES = {"mnist": 10, "fashion_mnist": 10, "cifar10": 10, "gtsrb": 43}
 
 
+def images_of(data: str) -> str:
+    """The data set of a name for ``data.load``, without what was done to its classes."""
+    return data.partition("-")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How one model is made: data, network, training, and the backdoor that is planted (``attack`` None: clean)."""
@@ -47,8 +52,8 @@ class Recipe:
 
     @property
     def images(self) -> str:
-        """The data set without what was done to its classes."""
-        return self.data.partition("-")[0]
+        """The data set that the images are from."""
+        return images_of(self.data)
 
     @property
     def classes(self) -> int:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
+from example_models.recipes import images_of
+
 Row = dict[str, Any]  # truth of a model, and under "result" what a scan of it came to
 
 
@@ -77,19 +79,14 @@ def overall(rows: Sequence[Row], name: str) -> list[str]:
 
 def grid(rows: Sequence[Row], down: Callable[[Row], str], hit: Callable[[Row], bool]) -> list[str]:
     """A table of shares: a line for each group of rows, a column for each data set, and all together."""
-    sets = sorted(set(map(images_of, rows)))
+    sets = sorted({images_of(row["data"]) for row in rows})
     lines = [line(["", *sets, "all"]), line(["---"] * (len(sets) + 2))]
     for group in sorted({down(row) for row in rows}):
         mine = [row for row in rows if down(row) == group]
-        cells = [[row for row in mine if images_of(row) == data] for data in sets]
+        cells = [[row for row in mine if images_of(row["data"]) == data] for data in sets]
         brief = [f"{sum(map(hit, cell))} of {len(cell)}" if cell else "" for cell in cells]
         lines.append(line([group, *brief, share(sum(map(hit, mine)), len(mine))]))
     return lines
-
-
-def images_of(row: Row) -> str:
-    """The data set, however its classes were divided."""
-    return str(row["data"]).partition("-")[0]
 
 
 def attack_of(row: Row) -> str:

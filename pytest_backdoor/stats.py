@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from pytest_backdoor.results import Evidence
 
 CONFIDENCE = 0.99
-MANY = 10_000
+MANY = 10_000  # trials
 MAD_TO_DEVIATION = 1.4826  # of a Gaussian
 
 
