@@ -131,8 +131,6 @@ def test_the_same_seed_gives_the_same_run() -> None:
     [
         ({"seeds": None}, "no seeds to push. Give clean images: "),
         ({"model": lambda images: np.eye(2)[[0] * len(images)]}, "the model is a function without gradients"),
-        ({"options": Options(set=("fuzz.target=2",))}, "fuzz.target is 2, but the model knows the classes 0 to 1."),
-        ({"rule": 5}, "the rule speaks of class 5, but the model knows the classes 0 to 1."),
         ({"model": "none.keras"}, "No such file or directory"),
     ],
 )
@@ -150,6 +148,18 @@ def test_a_model_without_neurons_has_no_coverage() -> None:
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(OptionError, match=r"fuzz.constraint: unknown constraint 'bax'. Did you mean 'box'\?"):
         fuzz_model(two_pixels(), SEEDS, Options(set=("fuzz.constraint=bax",)))
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"options": Options(set=("fuzz.target=2",))}, "fuzz.target is 2, but the model knows the classes 0 to 1."),
+        ({"rule": 5}, "the rule speaks of class 5, but the model knows the classes 0 to 1."),
+    ],
+)
+def test_a_class_that_the_model_does_not_know_is_refused(given, error) -> None:
+    with pytest.raises(OptionError, match=error):
+        fuzz_model(two_pixels(), SEEDS, **given)
 
 
 def test_a_backdoored_model_lands_on_its_rule_more_often_than_its_clean_twin(example) -> None:
