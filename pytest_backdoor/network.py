@@ -215,7 +215,7 @@ def neuron_layers(model: keras.Model, shape: tuple[int, ...]) -> tuple[Layer, ..
     """The layers of a network that have neurons, for an input of that shape."""
     uses = _symbolic(model, shape)
     held = _held(uses)
-    return tuple(_layer(use, held.get(number)) for number, use in enumerate(uses) if _has_neurons(use.layer))
+    return tuple(_layer(use, held.get(number)) for number, use in enumerate(uses) if _has_neurons(use.layer, use.made))
 
 
 def _layer(use: Use, held: Part | None) -> Layer:
@@ -230,7 +230,7 @@ def with_activations(model: keras.Model, images: Any) -> tuple[Any, tuple[Any, .
 
     def call(layer: Any, *given: Any, **named: Any) -> Any:
         made = layer(*given, **named)
-        if _has_neurons(layer):
+        if _has_neurons(layer, made):
             outputs.append(made)
         return made
 
@@ -242,9 +242,8 @@ def with_output(model: keras.Model, images: Any, place: int, output: Any) -> Any
     places = count()
 
     def call(layer: Any, *given: Any, **named: Any) -> Any:
-        if _has_neurons(layer) and next(places) == place:
-            return output
-        return layer(*given, **named)
+        made = layer(*given, **named)
+        return output if _has_neurons(layer, made) and next(places) == place else made
 
     return _walk(model, images, call)
 
@@ -282,11 +281,14 @@ def _read_at(uses: list[Use], number: int) -> int:
         at = readers[0]
         if type(uses[at].layer).__name__ not in CHANNELWISE:
             break
-        last = at if _has_neurons(uses[at].layer) else last
+        last = at if _has_neurons(uses[at].layer, uses[at].made) else last
     return last
 
 
-def _has_neurons(layer: Any) -> bool:
+def _has_neurons(layer: Any, made: Any) -> bool:
+    """Whether what the layer made is the output of neurons; several outputs, such as states, are not."""
+    if isinstance(made, list | tuple):
+        return False
     return isinstance(layer, keras.layers.Layer) and type(layer).__name__ not in (*PASSIVE, *SCALING)
 
 
@@ -331,9 +333,14 @@ def _walk(model: Any, inputs: Any, call: Callable[..., Any]) -> Any:
     def through(layer: Any) -> Callable[..., Any]:
         if _has_graph(layer):
             return lambda given, **_: _walk(getattr(layer, "_functional", layer), given, call)
-        return lambda *given, **named: call(layer, *given, **named)
+        return lambda *given, **named: call(layer, *given, **_as_used(named))
 
     return model._run_through_graph(inputs, operation_fn=through)
+
+
+def _as_used(named: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a layer when the model is used: a dropout that was built for ``training=True`` drops nothing."""
+    return named | {"training": False} if "training" in named else named
 
 
 def without_softmax(model: keras.Model) -> keras.Model:

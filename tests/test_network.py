@@ -170,6 +170,27 @@ def test_resuming_with_a_layers_own_output_changes_nothing(example):
         np.testing.assert_allclose(resumed, subject.logits(images), rtol=1e-5, atol=1e-5)
 
 
+def test_what_is_built_to_drop_out_at_all_times_drops_nothing_where_the_model_is_used():
+    images = keras.Input((4, 4, 1))
+    hidden = layers.Dense(64, "relu", name="hidden")(layers.Flatten()(images))
+    model = keras.Model(images, layers.Dense(3)(layers.Dropout(0.5)(hidden, training=True)))
+    subject, given = subject_of(model, (4, 4, 1)), np.random.default_rng(0).random((5, 4, 4, 1), "float32")
+    answers = model.predict_on_batch(given)
+    assert subject.layers[0].name == "hidden"
+    np.testing.assert_allclose(subject.activations(given)[0], answers, atol=1e-5)
+    np.testing.assert_allclose(subject.resume(given, 0, subject.output(given, 0)), answers, atol=1e-5)
+
+
+def test_a_layer_with_states_beside_its_output_has_no_neurons():
+    images = keras.Input((4, 4, 1))
+    _, state, _ = layers.LSTM(5, return_state=True)(layers.Reshape((4, 4))(images))
+    model = keras.Model(images, layers.Dense(3, name="logits")(layers.Dense(6, name="hidden")(state)))
+    subject, given = subject_of(model, (4, 4, 1)), np.random.default_rng(0).random((5, 4, 4, 1), "float32")
+    assert [layer.name for layer in subject.layers] == ["hidden", "logits"]
+    np.testing.assert_allclose(subject.activations(given)[0], model.predict_on_batch(given), atol=1e-5)
+    np.testing.assert_allclose(subject.resume(given, 0, np.zeros((5, 6), "float32")), 0, atol=1e-5)
+
+
 def test_batch_norm_is_seen_at_any_depth():
     inner = keras.Sequential([keras.Input((4,)), layers.BatchNormalization()])
     assert has_batch_norm(keras.Sequential([keras.Input((4,)), inner, layers.Dense(2)]))
