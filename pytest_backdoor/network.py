@@ -13,11 +13,15 @@ from keras import ops
 
 from pytest_backdoor.errors import OutOfScopeError
 
-# Layers that change nothing when a model is used, where they keep the shape.
-PASSIVE = ("Dropout", "GaussianNoise", "Identity", "Flatten", "Reshape", "ActivityRegularization")
+# Layers that change nothing when a model is used; with those that change the shape at most.
+IDLE = (
+    *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout"),
+    *("GaussianNoise", "Identity", "ActivityRegularization"),
+)
+PASSIVE = (*IDLE, "Flatten", "Reshape")
 SCALING = ("Rescaling", "Normalization")  # layers before the first neuron
 # Layers that take each channel by itself, so that a channel is still the same one behind them.
-CHANNELWISE = ("BatchNormalization", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Add", "SpatialDropout2D")
+CHANNELWISE = (*IDLE, "BatchNormalization", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Add")
 ATTENTION = (
     keras.layers.MultiHeadAttention,
     keras.layers.GroupQueryAttention,

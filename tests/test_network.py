@@ -128,6 +128,20 @@ def test_channels_are_read_behind_norm_activation_and_sum(build, expected):
     assert held(build()) == expected
 
 
+@pytest.mark.parametrize(
+    "idle", [layers.Dropout, layers.SpatialDropout2D, layers.AlphaDropout, layers.GaussianDropout, layers.GaussianNoise]
+)
+def test_what_drops_out_in_training_only_has_no_neurons_and_is_looked_through(idle):
+    image = keras.Input((1, 1, 1))
+    first = layers.ReLU(name="first")(convolution([[1, 2]], "conv_1")(image))
+    second = idle(0.5)(normalised(0.0, "norm")(convolution(np.eye(2), "conv_2")(first)))
+    x = layers.Flatten()(layers.Add(name="sum")([second, first]))
+    model = keras.Model(image, summed(1)(x))
+    assert held(model) == [("first", "channels"), ("sum", "channels")]
+    assert len(subject_of(model, (1, 1, 1)).layers) == 6
+    assert masked(model, [0.5], "sum", [0, 1]) == pytest.approx([0, 2])
+
+
 def test_units_and_the_channels_of_a_nested_model_are_read_too():
     inner = keras.Sequential([keras.Input((4, 4, 1)), layers.Conv2D(3, 3, name="conv"), layers.ReLU(name="relu")])
     stack = [layers.Flatten(), layers.Dropout(0.5), layers.Dense(5, name="dense"), layers.ELU(name="elu")]
