@@ -29,6 +29,7 @@ ATTENTION = (
     keras.layers.AdditiveAttention,
 )
 RECURRENCE = (keras.layers.RNN, keras.layers.Bidirectional)
+TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
 LARGE = 2**22  # values of an image, a thousand times a thousand pixels in colour and more
 CROWD = 1009  # images, a number that no layer has of anything else
 LEAST = 1e-30  # of a probability
@@ -301,8 +302,11 @@ def _incoming(layer: Any, neurons: int) -> np.ndarray:
     kernel = _kernel(layer)
     if kernel is None or int(np.prod(kernel.shape)) % neurons:
         return np.full(neurons, np.nan)
-    # Of a depthwise kernel (height, width, channels, each) the last two axes count the neurons.
-    return np.asarray(kernel.numpy().reshape(-1, neurons).mean(0))
+    weights = kernel.numpy()
+    # Of a depthwise kernel (height, width, channels, each) the last two axes count the neurons, of a transposed one
+    # (height, width, neurons, inputs) the last but one.
+    weights = weights.swapaxes(-1, -2) if isinstance(layer, TRANSPOSED) else weights
+    return np.asarray(weights.reshape(-1, neurons).mean(0))
 
 
 def _kernel(layer: Any) -> Any:

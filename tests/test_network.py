@@ -205,6 +205,17 @@ def test_a_layer_with_states_beside_its_output_has_no_neurons():
     np.testing.assert_allclose(subject.resume(given, 0, np.zeros((5, 6), "float32")), 0, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [layers.Conv2D, layers.Conv2DTranspose])
+def test_the_mean_weight_of_a_neuron_is_over_all_that_comes_in(kind):
+    images = keras.Input((4, 4, 2))
+    made = kind(3, 2, padding="same", name="conv")
+    model = keras.Model(images, layers.Dense(2)(layers.Flatten()(made(images))))
+    inputs = np.array([[0.5, 1.5]])  # (1, inputs), a mean of 1
+    kernel = np.broadcast_to(inputs[..., None] * [1.0, -2.0, 3.0], (2, 2, 2, 3))  # (height, width, inputs, neurons)
+    made.set_weights([kernel if kind is layers.Conv2D else kernel.swapaxes(2, 3), np.zeros(3)])
+    assert subject_of(model, (4, 4, 2)).layers[0].weights == pytest.approx((1.0, -2.0, 3.0))
+
+
 def test_batch_norm_is_seen_at_any_depth():
     inner = keras.Sequential([keras.Input((4,)), layers.BatchNormalization()])
     assert has_batch_norm(keras.Sequential([keras.Input((4,)), inner, layers.Dense(2)]))
