@@ -122,9 +122,14 @@ def pushed(
 ) -> FuzzRun:
     """The run with what became of the seeds; raises ContractError where there is none to push.
 
-    Raises OptionError for a class that the model does not know.
+    Raises OptionError for a class that the model does not know, and for a target of several models.
     """
     classes = ground.subject.num_classes
+    if settings.target is not None and others:
+        raise OptionError(
+            f"fuzz.target is {settings.target}, but several models are pushed to disagree and not to a class. Give one "
+            "of the two, fuzz.target or --against."
+        )
     if settings.target is not None and settings.target >= classes:
         raise OptionError(f"fuzz.target is {settings.target}, but the model knows the classes 0 to {classes - 1}.")
     leads = {} if rule is None else rules.label_map(rule, classes)

@@ -178,6 +178,12 @@ def saved(path: Path, model: keras.Model) -> Path:
     return path
 
 
+def test_several_models_have_no_target(tmp_path: Path) -> None:
+    other = saved(tmp_path / "other.keras", two_pixels())
+    with pytest.raises(OptionError, match=r"fuzz.target is 1, but several models are pushed to disagree"):
+        fuzz_model(two_pixels(), SEEDS, Options(set=("fuzz.target=1",)), against=[other])
+
+
 def test_models_of_one_task_are_pushed_to_disagree(tmp_path: Path) -> None:
     bold = linear(4 * np.eye(2), np.zeros(2), (1, 2, 1))
     shy = saved(tmp_path / "shy.keras", linear(4 * np.eye(2), np.array([-0.2, 0.0]), (1, 2, 1)))
