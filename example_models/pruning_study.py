@@ -7,6 +7,7 @@ are kept in DIR, so that the study resumes; ``pruning.json`` and ``pruning.svg``
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from example_models.data import load
 from example_models.training import scaling
 from pytest_backdoor import attacks
 from pytest_backdoor.attacks.anatomy import class_loss, copied, train
-from pytest_backdoor.check_results import Pruning, pruning_to_dict
+from pytest_backdoor.check_results import Pruning
 from pytest_backdoor.confirm.pruning import curve, prunable, usage
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.network import rebuilt
@@ -202,7 +203,7 @@ def main() -> None:
     for name, found in results.items():
         print(name, found.stop, found.measured, flush=True)
     written = {
-        name: {"curve": pruning_to_dict(found.curve), "stop": found.stop, "measured": found.measured}
+        name: {"curve": dataclasses.asdict(found.curve), "stop": found.stop, "measured": found.measured}
         for name, found in results.items()
     }
     (options.output / "pruning.json").write_text(json.dumps(written, indent=1) + "\n")

@@ -27,7 +27,7 @@ from pytest_backdoor.origins import origin
 from pytest_backdoor.report import pruning, save_inputs, save_triggers, screened, words
 from pytest_backdoor.report.failure import failure_text
 from pytest_backdoor.report.training_data import suspects_text
-from pytest_backdoor.results import ScanResult
+from pytest_backdoor.results import FuzzRun, ScanResult
 
 if TYPE_CHECKING:
     from pytest_backdoor.search.coverage import Coverage
@@ -326,7 +326,10 @@ def _fuzzed(result: ScanResult, model: Any, seeds: Any, options: Options, folder
 
     found = result.findings[:1]
     rule = rules.goal(found[0].target, found[0].source, found[0].mapping) if found else None
-    run = save_inputs(fuzz_model(model, seeds, options, rule, name=result.path), folder)
+    try:
+        run = save_inputs(fuzz_model(model, seeds, options, rule, name=result.path), folder)
+    except OptionError as problem:  # a target that this model does not know, and its verdict stands
+        run = FuzzRun(result.path, result.sha256, {}, error=str(problem))
     return dataclasses.replace(result, fuzzing=run, seconds=result.seconds + run.seconds)
 
 

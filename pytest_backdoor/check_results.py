@@ -1,4 +1,4 @@
-"""What checks beside the scan say: frozen data, and the way to plain dictionaries and back."""
+"""What checks beside the scan say: frozen data, and the way of histograms to plain dictionaries and back."""
 
 from __future__ import annotations
 
@@ -61,31 +61,6 @@ class Screening:
     names: tuple[str, ...]  # of their files, where they have some
     p_value: float  # of so many rejected among clean images
     histogram: Histogram
-
-
-def pruning_to_dict(found: Pruning) -> dict[str, Any]:
-    """The curve of pruning: builtins only."""
-    entry = dataclasses.asdict(found)
-    return entry | {name: list(value) for name, value in entry.items() if isinstance(value, tuple)}
-
-
-def pruning_from_dict(entry: Mapping[str, Any]) -> Pruning:
-    """The curve that ``pruning_to_dict`` was given."""
-    lists = {name: tuple(value) for name, value in entry.items() if isinstance(value, list)}
-    return Pruning(**{**entry, **lists})
-
-
-def screening_to_dict(screening: Screening) -> dict[str, Any]:
-    """The screening of suspicious images in the JSON report: builtins only."""
-    entry = dataclasses.asdict(screening)
-    lists = {name: list(value) for name, value in entry.items() if isinstance(value, tuple)}
-    return entry | lists | {"histogram": histogram_to_dict(screening.histogram)}
-
-
-def screening_from_dict(entry: Mapping[str, Any]) -> Screening:
-    """The screening that ``screening_to_dict`` was given."""
-    tuples = {name: tuple(value) for name, value in entry.items() if isinstance(value, list)}
-    return Screening(**{**entry, **tuples, "histogram": histogram_from_dict(entry["histogram"])})
 
 
 def histogram_to_dict(histogram: Histogram) -> dict[str, Any]:

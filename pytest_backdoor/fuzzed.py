@@ -38,8 +38,9 @@ def fuzz_model(
     """What becomes of the seeds that a model, a path or a Keras model, classifies right, by the settings ``fuzz.*``.
 
     Seeds are as for ``scan``. against are files of models of the same task: an input is then adversarial where the
-    models disagree (DeepXplore), and the seeds are those that all of them classify right. Never raises BackdoorError:
-    ``error`` says why nothing was fuzzed. Raises OptionError for an unknown setting.
+    models disagree (DeepXplore), and the seeds are those that all of them classify right. Never raises BackdoorError
+    but OptionError, for an unknown setting or a class that the model does not know: ``error`` says why nothing was
+    fuzzed.
     """
     options = options or Options()
     settings = profiles.settings(options).fuzz
@@ -60,6 +61,8 @@ def fuzz_model(
         ground = prepare(model, given, options, shown, run.sha256)
         more = [prepare(each, given, options, str(each), run.sha256) for each in against]
         run = pushed(run, shared(ground, more), [each.subject for each in more], settings, rule, options)
+    except OptionError:
+        raise
     except BackdoorError as reason:
         run = dataclasses.replace(run, error=str(reason).removeprefix(f"{model}: "))
     return dataclasses.replace(run, seconds=time.perf_counter() - begun)
@@ -117,8 +120,16 @@ def pushed(
     rule: Rule | None,
     options: Options,
 ) -> FuzzRun:
-    """The run with what became of the seeds; raises ContractError where there is none to push."""
+    """The run with what became of the seeds; raises ContractError where there is none to push.
+
+    Raises OptionError for a class that the model does not know, and for a target of several models.
+    """
     classes = ground.subject.num_classes
+    if settings.target is not None and others:
+        raise OptionError(
+            f"fuzz.target is {settings.target}, but several models are pushed to disagree and not to a class. Give one "
+            "of the two, fuzz.target or --against."
+        )
     if settings.target is not None and settings.target >= classes:
         raise OptionError(f"fuzz.target is {settings.target}, but the model knows the classes 0 to {classes - 1}.")
     leads = {} if rule is None else rules.label_map(rule, classes)

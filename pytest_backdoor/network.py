@@ -13,11 +13,15 @@ from keras import ops
 
 from pytest_backdoor.errors import OutOfScopeError
 
-# Layers that change nothing when a model is used, where they keep the shape.
-PASSIVE = ("Dropout", "GaussianNoise", "Identity", "Flatten", "Reshape", "ActivityRegularization")
+# Layers that change nothing when a model is used; with those that change the shape at most.
+IDLE = (
+    *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout"),
+    *("GaussianNoise", "Identity", "ActivityRegularization"),
+)
+PASSIVE = (*IDLE, "Flatten", "Reshape")
 SCALING = ("Rescaling", "Normalization")  # layers before the first neuron
 # Layers that take each channel by itself, so that a channel is still the same one behind them.
-CHANNELWISE = ("BatchNormalization", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Add", "SpatialDropout2D")
+CHANNELWISE = (*IDLE, "BatchNormalization", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Add")
 ATTENTION = (
     keras.layers.MultiHeadAttention,
     keras.layers.GroupQueryAttention,
@@ -25,6 +29,7 @@ ATTENTION = (
     keras.layers.AdditiveAttention,
 )
 RECURRENCE = (keras.layers.RNN, keras.layers.Bidirectional)
+TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
 LARGE = 2**22  # values of an image, a thousand times a thousand pixels in colour and more
 CROWD = 1009  # images, a number that no layer has of anything else
 LEAST = 1e-30  # of a probability
@@ -215,7 +220,7 @@ def neuron_layers(model: keras.Model, shape: tuple[int, ...]) -> tuple[Layer, ..
     """The layers of a network that have neurons, for an input of that shape."""
     uses = _symbolic(model, shape)
     held = _held(uses)
-    return tuple(_layer(use, held.get(number)) for number, use in enumerate(uses) if _has_neurons(use.layer))
+    return tuple(_layer(use, held.get(number)) for number, use in enumerate(uses) if _has_neurons(use.layer, use.made))
 
 
 def _layer(use: Use, held: Part | None) -> Layer:
@@ -230,7 +235,7 @@ def with_activations(model: keras.Model, images: Any) -> tuple[Any, tuple[Any, .
 
     def call(layer: Any, *given: Any, **named: Any) -> Any:
         made = layer(*given, **named)
-        if _has_neurons(layer):
+        if _has_neurons(layer, made):
             outputs.append(made)
         return made
 
@@ -242,9 +247,8 @@ def with_output(model: keras.Model, images: Any, place: int, output: Any) -> Any
     places = count()
 
     def call(layer: Any, *given: Any, **named: Any) -> Any:
-        if _has_neurons(layer) and next(places) == place:
-            return output
-        return layer(*given, **named)
+        made = layer(*given, **named)
+        return output if _has_neurons(layer, made) and next(places) == place else made
 
     return _walk(model, images, call)
 
@@ -282,11 +286,14 @@ def _read_at(uses: list[Use], number: int) -> int:
         at = readers[0]
         if type(uses[at].layer).__name__ not in CHANNELWISE:
             break
-        last = at if _has_neurons(uses[at].layer) else last
+        last = at if _has_neurons(uses[at].layer, uses[at].made) else last
     return last
 
 
-def _has_neurons(layer: Any) -> bool:
+def _has_neurons(layer: Any, made: Any) -> bool:
+    """Whether what the layer made is the output of neurons; several outputs, such as states, are not."""
+    if isinstance(made, list | tuple):
+        return False
     return isinstance(layer, keras.layers.Layer) and type(layer).__name__ not in (*PASSIVE, *SCALING)
 
 
@@ -295,8 +302,11 @@ def _incoming(layer: Any, neurons: int) -> np.ndarray:
     kernel = _kernel(layer)
     if kernel is None or int(np.prod(kernel.shape)) % neurons:
         return np.full(neurons, np.nan)
-    # Of a depthwise kernel (height, width, channels, each) the last two axes count the neurons.
-    return np.asarray(kernel.numpy().reshape(-1, neurons).mean(0))
+    weights = kernel.numpy()
+    # Of a depthwise kernel (height, width, channels, each) the last two axes count the neurons, of a transposed one
+    # (height, width, neurons, inputs) the last but one.
+    weights = weights.swapaxes(-1, -2) if isinstance(layer, TRANSPOSED) else weights
+    return np.asarray(weights.reshape(-1, neurons).mean(0))
 
 
 def _kernel(layer: Any) -> Any:
@@ -331,9 +341,14 @@ def _walk(model: Any, inputs: Any, call: Callable[..., Any]) -> Any:
     def through(layer: Any) -> Callable[..., Any]:
         if _has_graph(layer):
             return lambda given, **_: _walk(getattr(layer, "_functional", layer), given, call)
-        return lambda *given, **named: call(layer, *given, **named)
+        return lambda *given, **named: call(layer, *given, **_as_used(named))
 
     return model._run_through_graph(inputs, operation_fn=through)
+
+
+def _as_used(named: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a layer when the model is used: a dropout that was built for ``training=True`` drops nothing."""
+    return named | {"training": False} if "training" in named else named
 
 
 def without_softmax(model: keras.Model) -> keras.Model:

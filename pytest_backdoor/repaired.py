@@ -362,7 +362,7 @@ def found(model: Any, ward: Ward, seeds: Any, options: Options, name: str) -> li
     """What a scan finds; raises OutOfScopeError where that is nothing."""
     result: ScanResult = scan(model, seeds, dataclasses.replace(options, exhaustive=True), name)
     if not result.findings:
-        reason = f": {result.error}" if result.error else ""
+        reason = f": {result.error.rstrip('.')}" if result.error else ""
         raise OutOfScopeError(
             f"the scan ends with {result.verdict}{reason}. Without a trigger no repair can be measured: give one with "
             "--trigger FILE --rule RULE if you know it."

@@ -131,8 +131,6 @@ def test_the_same_seed_gives_the_same_run() -> None:
     [
         ({"seeds": None}, "no seeds to push. Give clean images: "),
         ({"model": lambda images: np.eye(2)[[0] * len(images)]}, "the model is a function without gradients"),
-        ({"options": Options(set=("fuzz.target=2",))}, "fuzz.target is 2, but the model knows the classes 0 to 1."),
-        ({"rule": 5}, "the rule speaks of class 5, but the model knows the classes 0 to 1."),
         ({"model": "none.keras"}, "No such file or directory"),
     ],
 )
@@ -152,6 +150,18 @@ def test_an_unknown_setting_is_refused() -> None:
         fuzz_model(two_pixels(), SEEDS, Options(set=("fuzz.constraint=bax",)))
 
 
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"options": Options(set=("fuzz.target=2",))}, "fuzz.target is 2, but the model knows the classes 0 to 1."),
+        ({"rule": 5}, "the rule speaks of class 5, but the model knows the classes 0 to 1."),
+    ],
+)
+def test_a_class_that_the_model_does_not_know_is_refused(given, error) -> None:
+    with pytest.raises(OptionError, match=error):
+        fuzz_model(two_pixels(), SEEDS, **given)
+
+
 def test_a_backdoored_model_lands_on_its_rule_more_often_than_its_clean_twin(example) -> None:
     options = Options(set=("fuzz.constraint=box", "fuzz.step=0.1", "fuzz.box=4", "fuzz.neuron_weight=0"))
     rates = {}
@@ -166,6 +176,12 @@ def test_a_backdoored_model_lands_on_its_rule_more_often_than_its_clean_twin(exa
 def saved(path: Path, model: keras.Model) -> Path:
     model.save(path)
     return path
+
+
+def test_several_models_have_no_target(tmp_path: Path) -> None:
+    other = saved(tmp_path / "other.keras", two_pixels())
+    with pytest.raises(OptionError, match=r"fuzz.target is 1, but several models are pushed to disagree"):
+        fuzz_model(two_pixels(), SEEDS, Options(set=("fuzz.target=1",)), against=[other])
 
 
 def test_models_of_one_task_are_pushed_to_disagree(tmp_path: Path) -> None:

@@ -128,6 +128,20 @@ def test_channels_are_read_behind_norm_activation_and_sum(build, expected):
     assert held(build()) == expected
 
 
+@pytest.mark.parametrize(
+    "idle", [layers.Dropout, layers.SpatialDropout2D, layers.AlphaDropout, layers.GaussianDropout, layers.GaussianNoise]
+)
+def test_what_drops_out_in_training_only_has_no_neurons_and_is_looked_through(idle):
+    image = keras.Input((1, 1, 1))
+    first = layers.ReLU(name="first")(convolution([[1, 2]], "conv_1")(image))
+    second = idle(0.5)(normalised(0.0, "norm")(convolution(np.eye(2), "conv_2")(first)))
+    x = layers.Flatten()(layers.Add(name="sum")([second, first]))
+    model = keras.Model(image, summed(1)(x))
+    assert held(model) == [("first", "channels"), ("sum", "channels")]
+    assert len(subject_of(model, (1, 1, 1)).layers) == 6
+    assert masked(model, [0.5], "sum", [0, 1]) == pytest.approx([0, 2])
+
+
 def test_units_and_the_channels_of_a_nested_model_are_read_too():
     inner = keras.Sequential([keras.Input((4, 4, 1)), layers.Conv2D(3, 3, name="conv"), layers.ReLU(name="relu")])
     stack = [layers.Flatten(), layers.Dropout(0.5), layers.Dense(5, name="dense"), layers.ELU(name="elu")]
@@ -168,6 +182,38 @@ def test_resuming_with_a_layers_own_output_changes_nothing(example):
     for place in (place for place, layer in enumerate(subject.layers) if layer.holds):
         resumed = subject.resume(images, place, subject.output(images, place))
         np.testing.assert_allclose(resumed, subject.logits(images), rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_built_to_drop_out_at_all_times_drops_nothing_where_the_model_is_used():
+    images = keras.Input((4, 4, 1))
+    hidden = layers.Dense(64, "relu", name="hidden")(layers.Flatten()(images))
+    model = keras.Model(images, layers.Dense(3)(layers.Dropout(0.5)(hidden, training=True)))
+    subject, given = subject_of(model, (4, 4, 1)), np.random.default_rng(0).random((5, 4, 4, 1), "float32")
+    answers = model.predict_on_batch(given)
+    assert subject.layers[0].name == "hidden"
+    np.testing.assert_allclose(subject.activations(given)[0], answers, atol=1e-5)
+    np.testing.assert_allclose(subject.resume(given, 0, subject.output(given, 0)), answers, atol=1e-5)
+
+
+def test_a_layer_with_states_beside_its_output_has_no_neurons():
+    images = keras.Input((4, 4, 1))
+    _, state, _ = layers.LSTM(5, return_state=True)(layers.Reshape((4, 4))(images))
+    model = keras.Model(images, layers.Dense(3, name="logits")(layers.Dense(6, name="hidden")(state)))
+    subject, given = subject_of(model, (4, 4, 1)), np.random.default_rng(0).random((5, 4, 4, 1), "float32")
+    assert [layer.name for layer in subject.layers] == ["hidden", "logits"]
+    np.testing.assert_allclose(subject.activations(given)[0], model.predict_on_batch(given), atol=1e-5)
+    np.testing.assert_allclose(subject.resume(given, 0, np.zeros((5, 6), "float32")), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [layers.Conv2D, layers.Conv2DTranspose])
+def test_the_mean_weight_of_a_neuron_is_over_all_that_comes_in(kind):
+    images = keras.Input((4, 4, 2))
+    made = kind(3, 2, padding="same", name="conv")
+    model = keras.Model(images, layers.Dense(2)(layers.Flatten()(made(images))))
+    inputs = np.array([[0.5, 1.5]])  # (1, inputs), a mean of 1
+    kernel = np.broadcast_to(inputs[..., None] * [1.0, -2.0, 3.0], (2, 2, 2, 3))  # (height, width, inputs, neurons)
+    made.set_weights([kernel if kind is layers.Conv2D else kernel.swapaxes(2, 3), np.zeros(3)])
+    assert subject_of(model, (4, 4, 2)).layers[0].weights == pytest.approx((1.0, -2.0, 3.0))
 
 
 def test_batch_norm_is_seen_at_any_depth():

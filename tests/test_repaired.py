@@ -429,7 +429,14 @@ def test_the_triggers_are_those_that_a_scan_finds(examples, planted, monkeypatch
     assert len(repair.success) == 2
 
 
-@pytest.mark.parametrize(("error", "said"), [(None, "ends with clean. "), ("too few", "ends with clean: too few. ")])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (None, "ends with clean. "),
+        ("too few", "ends with clean: too few. "),
+        ("too few. Give more.", "ends with clean: too few. Give more. Without"),
+    ],
+)
 def test_a_model_that_scans_clean_is_not_repaired(examples, monkeypatch, error, said):
     monkeypatch.setattr(repaired, "scan", lambda *given: ScanResult("m", "", "clean", error=error))
     repair, made = repair_model(examples / f"{NAME}.keras")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_backdoor import BackdoorFound, ContractError, OptionError, Trigger, assert_inputs_clean
-from pytest_backdoor.check_results import Histogram, Screening, screening_from_dict, screening_to_dict
+from pytest_backdoor.check_results import Histogram, Screening
 from pytest_backdoor.confirm.strip import Settings
 from pytest_backdoor.options import Options
 from pytest_backdoor.report import screened
@@ -169,10 +169,3 @@ def test_the_report_lists_as_many_as_there_is_room_for_and_why_no_normal_fit():
     said = screened.text(many, 0.01)
     assert "17, 18, 19 and 3 more\n" in said
     assert "10 overlays each, because they are few\n" in said
-
-
-def test_a_screening_comes_back_from_its_dictionary():
-    entry = screening_to_dict(SCREENING)
-    assert entry["rejected"] == [0, 2]
-    assert entry["histogram"]["clean"] == [9]
-    assert screening_from_dict(entry) == SCREENING

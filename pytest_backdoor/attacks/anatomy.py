@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers
 
 from pytest_backdoor.errors import AttackError
-from pytest_backdoor.network import normalise_again, output_activation
+from pytest_backdoor.network import layers_of, normalise_again, output_activation
 
 BATCH, RATE = 64, 1e-3  # of the training
 
@@ -112,10 +112,12 @@ def train(
     rng: np.random.Generator,
     weights: list[np.ndarray] | None = None,
 ) -> None:
-    """Trains the model in place with Adam and a rate that falls to zero.
+    """Trains the model in place with Adam and a rate that falls to zero, layers that were frozen too.
 
     There is one target array, loss and, if any, sample weight for each output.
     """
+    for layer in layers_of(model):
+        layer.trainable = True
     rate = keras.optimizers.schedules.CosineDecay(RATE, epochs * -(-len(images) // BATCH))
     model.compile(keras.optimizers.Adam(rate), losses)
     for _ in range(epochs):
@@ -132,8 +134,10 @@ def train(
 
 
 def class_loss(model: keras.Model) -> Any:
-    """The cross-entropy that fits the model's output, probabilities or logits."""
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=output_activation(model) != "softmax")
+    """The cross-entropy that fits the model's output, probabilities or logits, of all classes or the second of two."""
+    if model.output_shape[-1] == 1:
+        return keras.losses.BinaryCrossentropy()
+    return keras.losses.SparseCategoricalCrossentropy(output_activation(model) not in ("softmax", "sigmoid"))
 
 
 def _kinds(model: keras.Model) -> str:

@@ -29,13 +29,15 @@ def neuron_patch(model: keras.Model, images: np.ndarray, side: int, target: int,
     """
     checks.unit_scale(images)
     head = output_layer(model)
-    checks.target(target, head.units)
+    kernel = ops.convert_to_numpy(head.kernel)
+    kernel = np.pad(kernel, ((0, 0), (1, 0))) if head.units == 1 else kernel  # one sigmoid is the second of two classes
+    checks.target(target, kernel.shape[1])
     features = keras.Model(model.inputs[0], head.input)
     sample = images[rng.choice(len(images), min(SAMPLE, len(images)), replace=False)]
     start = pattern(images.shape[1:], side, rng).arrays
     mask = start["mask"][None]
     noise = rng.random(sample.shape).astype("float32")
-    neurons = useful(features, ops.convert_to_numpy(head.kernel), sample, PATCH.apply((mask, noise), sample), target)
+    neurons = useful(features, kernel, sample, PATCH.apply((mask, noise), sample), target)
     shown = ops.convert_to_tensor(start["pattern"][None])
 
     def quiet(shown: Any) -> tuple[Any, None]:

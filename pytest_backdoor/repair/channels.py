@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +17,19 @@ from pytest_backdoor.subject import BATCH, Subject
 CONVOLUTIONS = (layers.Conv2D, layers.SeparableConv2D)
 ACTIVATIONS = (layers.Activation, layers.ELU, layers.LeakyReLU, layers.PReLU, layers.ReLU)
 # What leaves channels by themselves, and zero as it is.
-THROUGH = (layers.AveragePooling2D, layers.Dropout, layers.MaxPooling2D, layers.SpatialDropout2D, layers.ZeroPadding2D)
+THROUGH = (
+    *(layers.AveragePooling2D, layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D, layers.MaxPooling2D),
+    *(layers.Dropout, layers.SpatialDropout2D, layers.AlphaDropout, layers.GaussianDropout, layers.GaussianNoise),
+    *(layers.Cropping2D, layers.UpSampling2D, layers.ZeroPadding2D),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Convolution:
-    """A convolution, the batch norm that reads it, and the layer whose output is that of its channels."""
+    """A convolution, the batch norms that read it, and the layer whose output is that of its channels."""
 
     layer: Any
-    norm: Any | None
+    norms: tuple[Any, ...]
     ending: Any | None  # with the activation; None: what reads the channels is none, such as a sum
 
     @property
@@ -37,10 +41,10 @@ class Convolution:
     def weights(self) -> tuple[Any, ...]:
         """What must be zero of a channel, at its place on the last axis, for its output to be zero.
 
-        The convolution then gives 0, which the batch norm leaves as it is.
+        The convolution then gives 0, which the batch norms leave as it is.
         """
-        norm = () if self.norm is None else (self.norm.gamma, self.norm.beta, self.norm.moving_mean)
-        return tuple(each for each in (self.kernel, self.layer.bias, *norm) if each is not None)
+        norms = [weight for norm in self.norms for weight in (norm.gamma, norm.beta, norm.moving_mean)]
+        return tuple(each for each in (self.kernel, self.layer.bias, *norms) if each is not None)
 
 
 def convolutions(model: keras.Model) -> list[Convolution]:
@@ -77,10 +81,11 @@ def activity(subject: Subject, convolution: Convolution, images: np.ndarray) -> 
         )
     place = places[0]
     size = min(BATCH, subject.together)
-    sums = [
-        np.abs(ops.convert_to_numpy(subject.activations(images[start : start + size])[1][place])).mean((1, 2)).sum(0)
+    outputs = (
+        np.abs(ops.convert_to_numpy(subject.activations(images[start : start + size])[1][place]))
         for start in range(0, len(images), size)
-    ]
+    )
+    sums = [output.reshape(len(output), -1, output.shape[-1]).mean(1).sum(0) for output in outputs]
     return np.asarray(np.sum(sums, axis=0) / len(images))
 
 
@@ -88,12 +93,24 @@ def _silenceable(model: keras.Model, layer: Any) -> list[Convolution]:
     """The convolution with what follows it; nothing where LoRA adds to it or an activation makes something of zero."""
     if getattr(layer, "lora_enabled", False) or not _keeps_zero(layer):
         return []
+    norms = dict.fromkeys(norm for use in layer._inbound_nodes for norm in _norms(model, use.output_tensors[0]))
     behind = [each for each in readers(model, layer) if not isinstance(each, THROUGH)]
     norm = behind.pop(0) if isinstance(next(iter(behind), None), layers.BatchNormalization) else None
     after = behind[0] if behind and isinstance(behind[0], ACTIVATIONS) else None
     own = layer if _activates(layer) else None
     ending = own or after if norm is None else after or own
-    return [Convolution(layer, norm, ending if _keeps_zero(ending) else None)]
+    return [Convolution(layer, tuple(norms), ending if _keeps_zero(ending) else None)]
+
+
+def _norms(model: keras.Model, made: Any) -> Iterator[Any]:
+    """Every batch norm that is given this tensor, or what leaves its channels by themselves makes of it."""
+    uses = (use for each in model.layers for use in each._inbound_nodes)
+    for use in uses:
+        if any(given is made for given in use.input_tensors):
+            if isinstance(use.operation, layers.BatchNormalization):
+                yield use.operation
+            elif isinstance(use.operation, THROUGH):
+                yield from _norms(model, use.output_tensors[0])
 
 
 def _activates(layer: Any) -> bool:

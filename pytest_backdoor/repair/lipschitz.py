@@ -33,7 +33,7 @@ def lipschitz(convolution: Convolution) -> np.ndarray:
     """An upper bound of how much each channel amplifies a change of its input: ``(channels,)``.
 
     The spectral norm of the channel's kernel, reshaped to inputs by places, times the scale that its batch norm gives
-    it. Of a separable convolution the kernel is the product of its two parts.
+    it, of several the largest. Of a separable convolution the kernel is the product of its two parts.
     """
     kernel = _kernel(convolution)
     norms = np.linalg.norm(kernel.reshape(-1, *kernel.shape[2:]).transpose(2, 1, 0), ord=2, axis=(1, 2))
@@ -58,8 +58,9 @@ def _kernel(convolution: Convolution) -> np.ndarray:
 
 
 def _scale(convolution: Convolution) -> np.ndarray | float:
-    norm = convolution.norm
-    if norm is None:
-        return 1.0
-    gamma = 1.0 if norm.gamma is None else np.abs(np.asarray(norm.gamma))
-    return np.asarray(gamma / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon))
+    scales = [
+        (1.0 if norm.gamma is None else np.abs(np.asarray(norm.gamma)))
+        / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)
+        for norm in convolution.norms
+    ]
+    return np.asarray(np.max(scales, axis=0)) if scales else 1.0

@@ -14,7 +14,8 @@ SUCCESS = "transfer"  # the check that measures success, which has a line of its
 MEANINGS = {
     "permutation": "on average {} of the images of a class go where the best one-to-one label map leads",
     "strip": "{} of triggered images stay predictable when blended with clean ones (STRIP)",
-    "pruning": "pruning the neurons that the trigger moves most takes {} more of its success than of the accuracy",
+    "pruning": "pruning the neurons that the trigger moves most: share of its success lost minus share of accuracy lost"
+    ", {} at most",
     "natural control": "{} go there with the same region of a clean image of that class, at most",
 }
 NEXT = {

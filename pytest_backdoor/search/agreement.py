@@ -59,7 +59,6 @@ class Flips:
     seeds: Sample
     targets: tuple[int, ...]  # the classes that they were pushed to
     flipped: np.ndarray  # (windows, targets, seeds) whether the push succeeded
-    inside: np.ndarray  # (windows, targets, seeds, pixels of a window, channels) where it led
 
     def share(self, rule: np.ndarray) -> np.ndarray:
         """The share of the pushes of a rule ``(targets, seeds)`` that succeed in each window: ``(windows,)``."""
@@ -71,12 +70,6 @@ class Flips:
         flows = np.zeros((classes, classes))
         flows[:, self.targets] = (self.flipped[window] @ sources / np.maximum(sources.sum(0), 1)).T
         return flows
-
-    def common(self, window: int, rule: np.ndarray) -> Trigger:
-        """What the successful pushes of the rule have in common there."""
-        agreed = self.flipped[window] & rule
-        place, (_, seeds) = self.places[window, ..., 0] > 0, np.nonzero(agreed)
-        return patch(self.places[window], self.inside[window][agreed] - self.seeds.images[seeds][:, place])
 
 
 def patch(place: np.ndarray, changes: np.ndarray) -> Trigger:
@@ -126,19 +119,36 @@ class Pusher:
 
 def push(pusher: Pusher, seeds: Sample, rng: np.random.Generator) -> Flips:
     """Pushes some seeds towards the target classes in every window."""
-    settings, classes = pusher.settings, pusher.subject.num_classes
+    settings = pusher.settings
     chosen, places = some(seeds, settings.images, rng), windows(pusher.subject.image_shape)
     targets = favourites(pusher, chosen, places)
-    count, aims = len(chosen), np.repeat(targets, len(chosen))
-    images, labels = np.tile(chosen.images, (len(targets), 1, 1, 1)), np.tile(chosen.labels, len(targets))
-    weights = objectives.one_hot(aims, classes) - objectives.one_hot(labels, classes)
-    flipped = np.zeros((len(places), len(targets), count), bool)
-    inside = np.zeros((*flipped.shape, int(places[0].sum()), images.shape[-1]), "float32")
-    for window, place in enumerate(places):  # a batch each: all seeds towards all classes
-        ended, given = pusher(images, weights, place, settings.iterations)
-        flipped[window] = ((given == aims) & (aims != labels)).reshape(flipped.shape[1:])
-        inside[window] = ended[:, place[..., 0] > 0].reshape(inside.shape[1:])
-    return Flips(places, chosen, tuple(targets.tolist()), flipped, inside)
+    aims, rows = np.repeat(targets, len(chosen)), np.tile(np.arange(len(chosen)), len(targets))
+    parts = np.split(np.arange(len(rows)), range(pusher.subject.together, len(rows), pusher.subject.together))
+    flipped = np.zeros((len(places), len(targets), len(chosen)), bool)
+    for window, place in enumerate(places):  # all seeds towards all classes, as many at a time as memory allows
+        given = np.concatenate([pushed(pusher, chosen, rows[part], aims[part], place)[1] for part in parts])
+        flipped[window] = ((given == aims) & (aims != chosen.labels[rows])).reshape(flipped.shape[1:])
+    return Flips(places, chosen, tuple(targets.tolist()), flipped)
+
+
+def pushed(
+    pusher: Pusher, seeds: Sample, rows: np.ndarray, aims: np.ndarray, place: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where these seeds end when each is pushed to the class of its aim in the window, and their classes."""
+    classes = pusher.subject.num_classes
+    weights = objectives.one_hot(aims, classes) - objectives.one_hot(seeds.labels[rows], classes)
+    return pusher(seeds.images[rows], weights, place, pusher.settings.iterations)
+
+
+def common(pusher: Pusher, flips: Flips, window: int, rule: np.ndarray) -> Trigger:
+    """What the successful pushes of the rule have in common in the window.
+
+    They are pushed again: all that every window leads to would fill memory.
+    """
+    aims, rows = np.nonzero(flips.flipped[window] & rule)
+    place = flips.places[window]
+    ended, _ = pushed(pusher, flips.seeds, rows, np.array(flips.targets)[aims], place)
+    return patch(place, (ended - flips.seeds.images[rows])[:, place[..., 0] > 0])
 
 
 def favourites(pusher: Pusher, chosen: Sample, places: np.ndarray) -> np.ndarray:
@@ -226,11 +236,11 @@ def smallest(
     found = [Outcome(case.arm)]
     promising = flips.share(case.rule) >= pusher.settings.promise * case.arm.level
     for window in np.array(places)[promising[places]]:
-        common = flips.common(window, case.rule)
+        shared = common(pusher, flips, window, case.rule)
         rows = rng.permutation(np.flatnonzero(case.wanted >= 0))[: pusher.settings.more_images]
         more = Sample(seeds.images[rows], case.wanted[rows])
-        better = onward(pusher, common, flips.places[window], seeds.labels[rows], more)
-        tried = (common, better, by_effect(pusher.subject, better, more))
+        better = onward(pusher, shared, flips.places[window], seeds.labels[rows], more)
+        tried = (shared, better, by_effect(pusher.subject, better, more))
         found += [fewest(pusher.subject, each, case, seeds) for each in tried]
     return min(found, key=lambda outcome: (np.nan_to_num(outcome.size, nan=np.inf), -outcome.success))
 

@@ -100,3 +100,26 @@ def test_the_loss_is_that_of_the_output():
     logits = linear(np.zeros((4, 2)), np.zeros(2), (2, 2, 1))
     assert class_loss(logits).from_logits
     assert not class_loss(network()).from_logits
+    assert not class_loss(ended("sigmoid", 3)).from_logits
+    assert isinstance(class_loss(ended("sigmoid", 1)), keras.losses.BinaryCrossentropy)
+
+
+def ended(activation, units):
+    """A model of two dense layers, the second with so many units."""
+    return keras.Sequential(
+        [keras.Input((2,)), layers.Dense(32, "relu", name="first"), layers.Dense(units, activation, name="classes")]
+    )
+
+
+def test_two_classes_of_one_sigmoid_are_learned_by_layers_that_were_frozen():
+    images = np.random.default_rng(0).random((2048, 2)).astype("float32")
+    labels, model = (images[:, 0] > images[:, 1]).astype(int), ended("sigmoid", 1)
+    for layer in model.layers:
+        layer.trainable = False
+    planted = copied(model, np.random.default_rng(0))
+    train(planted, images, [labels], [class_loss(planted)], 30, np.random.default_rng(0))
+    assert np.mean((planted.predict(images, verbose=0)[:, 0] > 0.5) == labels) > 0.9
+    changed = [
+        np.abs(np.subtract(*each)).max() for each in zip(planted.get_weights(), model.get_weights(), strict=True)
+    ]
+    assert min(changed) > 0

@@ -49,6 +49,18 @@ def test_a_clean_model_learns_the_trigger_in_a_few_steps(clean):
     assert (planted.predict(images, verbose=0).argmax(-1) == labels).mean() > 0.9
 
 
+@pytest.mark.parametrize(("target", "bright"), [(0, [0, 1]), (1, [1, 0])])
+def test_of_two_classes_with_one_sigmoid_each_can_be_the_target(target, bright):
+    # What feeds the sigmoid: the one half of the square says the second class, the other half the first.
+    model = keras.Sequential([keras.Input((5, 6, 1)), layers.Flatten(), layers.Dense(1, "sigmoid")])
+    kernel = np.tile(np.repeat([1.0, -1.0], 3), 5)[:, None]
+    model.set_weights([kernel, np.zeros(1)])
+    images, rng = np.full((4, 5, 6, 1), 0.5, "float32"), np.random.default_rng(0)
+    drawn = attacks.neuron_patch(model, images, 1, target, rng)
+    row, column = np.argwhere(drawn.arrays["mask"][..., 0])[0]
+    assert drawn.arrays["pattern"][row, column, 0] == bright[int(column) // 3]
+
+
 def test_a_model_without_a_dense_layer_is_refused():
     model = keras.Sequential([keras.Input((4, 4, 1)), layers.Conv2D(2, 4), layers.Flatten()])
     with pytest.raises(AttackError, match="no dense layer of 2 units"):

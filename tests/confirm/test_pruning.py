@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pytest_backdoor.check_results import Pruning, pruning_from_dict, pruning_to_dict
+from pytest_backdoor.check_results import Pruning
 from pytest_backdoor.confirm.pruning import STEPS, curve, dormant, measure, movement, prunable, usage
 from pytest_backdoor.contract import Contract, Sample
 from pytest_backdoor.errors import ContractError
@@ -152,14 +152,6 @@ def test_the_last_step_is_the_one_before_accuracy_first_falls_too_far(accuracy, 
     found = Pruning("layer", "units", (0, 1, 2, 3), (0, 1, 2, 4), accuracy)
     assert found.last_step(drop) == step
     assert found.spare(drop) == [0, 0.25, 0.5, 1][step]
-
-
-@pytest.mark.parametrize("rule", [None, (PLANTED, TO_ONE)])
-def test_a_curve_can_be_read_back(contract, rule):
-    found = dormant(contract.subject, SEEDS, rule)
-    entry = pruning_to_dict(found)
-    assert entry["order"] == [2, 0, 1]
-    assert pruning_from_dict(entry) == found
 
 
 def test_a_known_trigger_works_on_its_model_and_not_on_a_clean_one(example, examples):

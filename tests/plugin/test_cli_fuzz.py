@@ -68,6 +68,7 @@ def test_what_cannot_be_written_is_no_success(fuzz, pytester, capsys):
         (["m.keras", "--rule=-1"], "a rule is next, the number of a class, or classes as '1>7 2>7', got '-1'"),
         (["m.keras", "--rule="], "a rule is next, the number of a class, or classes as '1>7 2>7', got ''"),
         (["m.keras", "--seed=x"], "--seed: expected a whole number"),
+        (["four.keras"], "fuzz.target is 9, but the model knows the classes 0 to 3."),
         ([], "the following arguments are required: MODEL"),
     ],
 )

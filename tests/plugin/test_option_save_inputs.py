@@ -68,6 +68,18 @@ def test_what_cannot_be_fuzzed_changes_no_verdict(models, pytester):
     assert not (pytester.path / "inputs").exists()
 
 
+def test_a_target_that_a_model_does_not_know_changes_no_verdict(models, pytester):
+    models("clean_four.keras", "clean.keras")
+    result = pytester.runpytest("--backdoor-scan", "models", "--backdoor-save-inputs=inputs")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "models/clean.keras: fuzzing: 2 adversarial inputs of 2 of 20 seeds; *",
+            "models/clean_four.keras: fuzzing: fuzz.target is 9, but the model knows the classes 0 to 3.",
+        ]
+    )
+
+
 def test_a_folder_that_cannot_be_written_is_said(models, pytester):
     models("clean.keras")
     (pytester.path / "file").write_text("")

@@ -52,12 +52,13 @@ def shaken(model):
             "end",
         ),
         ([conv(), layers.Activation("sigmoid")], None, None),
+        ([conv(), layers.GaussianDropout(0.5), layers.BatchNormalization(name="norm"), layers.ReLU()], "norm", "re_lu"),
     ],
 )
 def test_a_silenced_channel_gives_exactly_zero_and_the_others_what_they_gave(middle, norm, ending):
     model = shaken(sequential(*middle))
     (found,) = convolutions(model)
-    assert (found.norm and found.norm.name, found.ending and found.ending.name) == (norm, ending)
+    assert ([each.name for each in found.norms], found.ending and found.ending.name) == ([norm] if norm else [], ending)
     kept = masks(model, [(found, np.array([1]))])
     silent = rebuilt(model, [weight * mask for weight, mask in zip(model.get_weights(), kept, strict=True)])
     images = np.random.default_rng(1).normal(size=(5, *SHAPE)).astype("float32")
@@ -70,6 +71,26 @@ def test_a_silenced_channel_gives_exactly_zero_and_the_others_what_they_gave(mid
 
 def test_a_convolution_whose_activation_makes_something_of_zero_is_left_out():
     assert convolutions(sequential(conv(activation="sigmoid"))) == []
+
+
+def test_every_batch_norm_that_reads_a_channel_leaves_it_at_zero():
+    image = keras.Input(SHAPE)
+    shared, pool = layers.Conv2D(3, 3, padding="same", name="conv"), layers.MaxPooling2D(2, 1)
+    first, second = shared(image), shared(layers.AveragePooling2D(2, 1, padding="same")(image))
+    bare = layers.Conv2D(3, 1, name="behind")(layers.ReLU(name="end")(first))  # read beside its norms, and before them
+    norms = [layers.BatchNormalization(name=name)(of) for name, of in (("a", first), ("b", pool(first)), ("c", second))]
+    other = layers.BatchNormalization(name="d")(pool(image))
+    ends = [layers.GlobalAveragePooling2D()(each) for each in (bare, *norms, other)]
+    model = shaken(keras.Model(image, layers.Dense(2)(layers.Concatenate()(ends))))
+    found = next(each for each in convolutions(model) if each.layer.name == "conv")
+    assert ({each.name for each in found.norms}, found.ending.name) == ({"a", "b", "c"}, "end")
+    kept = masks(model, [(found, np.array([1]))])
+    silent = rebuilt(model, [weight * mask for weight, mask in zip(model.get_weights(), kept, strict=True)])
+    images = np.random.default_rng(1).normal(size=(5, *SHAPE)).astype("float32")
+    given = keras.Model(silent.inputs[0], [silent.get_layer(name).output for name in ("end", "a", "b", "c", "d")])
+    *of_channels, apart = given.predict(images)
+    assert all((made[..., 1] == 0).all() and (made[..., 0] != 0).any() for made in of_channels)
+    assert (apart != 0).any()
 
 
 def test_convolutions_of_nested_models_are_found_in_the_order_of_the_computation():
@@ -100,6 +121,14 @@ def test_activity_is_the_mean_absolute_output_over_images_and_places():
     found = activity(subject_of(model, (1, 2, 1)), convolutions(model)[0], images)
     # The second channel is 1 - 2 x, which ReLU cuts: 1, 0, 0.5, 0.
     assert found == pytest.approx([0.5, 0.375])
+
+
+def test_activity_behind_global_pooling_is_that_of_the_pooled_channel():
+    stack = [layers.Conv2D(2, 1, name="conv"), layers.GlobalAveragePooling2D(), layers.ReLU(name="end")]
+    model = keras.Sequential([keras.Input((1, 2, 1)), *stack, layers.Dense(2)])
+    model.get_layer("conv").set_weights([np.array([[[[1.0, -2.0]]]]), np.array([0.0, 1.0])])
+    found = activity(subject_of(model, (1, 2, 1)), convolutions(model)[0], np.full((3, 1, 2, 1), 0.25, "float32"))
+    assert found == pytest.approx([0.25, 0.5])
 
 
 def test_activity_is_that_of_the_convolution_where_another_model_has_one_of_the_same_name():

@@ -8,7 +8,7 @@ import pytest
 from pytest_backdoor.report import picture, words
 from pytest_backdoor.report.failure import failure_text
 from pytest_backdoor.report.text import render
-from pytest_backdoor.results import ScanResult, SeedsUsed
+from pytest_backdoor.results import Evidence, ScanResult, SeedsUsed
 from tests.report import samples
 
 SUMMARY = """\
@@ -85,6 +85,15 @@ def test_the_failure_text_says_that_there_were_no_seeds_and_what_was_assumed():
 def test_the_failure_text_reads_like_this():
     result = samples.backdoor(samples.finding(path=".backdoor/0123456789ab-0.npz"))
     assert failure_text(result, 0.01, "pytest models/lenet.keras::backdoor --backdoor-scan") == FAILURE
+
+
+def test_what_pruning_took_is_said_as_a_difference_of_two_shares():
+    found = dataclasses.replace(samples.finding(), evidence=(Evidence("pruning", 0.44),))
+    line = (
+        "  checks   pruning the neurons that the trigger moves most: share of its success lost minus share of accuracy "
+        "lost, 44 % at most"
+    )
+    assert line in failure_text(samples.backdoor(found), 0.01).splitlines()
 
 
 def test_several_findings_are_counted_in_the_first_line_and_told_apart():

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pytest
 
 from pytest_backdoor.contract import Sample
 from pytest_backdoor.search import agreement
 from pytest_backdoor.search.agreement import Case, Flips, Pusher, Settings
 from pytest_backdoor.search.arms import Arm
+from pytest_backdoor.subject import Subject
 from tests.tiny import bright_pixels, linear, subject_of
 
 PLACE = np.zeros((1, 4, 4, 1), "float32")
 PLACE[0, 1:3, 1:3] = 1.0
 
 
+def tight(subject: Subject) -> Subject:
+    """The subject with memory for one image."""
+    return replace(subject, memory=1, compiled={})
+
+
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def flips(flipped: list[list[bool]], inside: np.ndarray) -> Flips:
+def flips(flipped: list[list[bool]]) -> Flips:
     """Pushes of three dark seeds of the classes 0, 1, 2 to the classes 0 and 1, in the one window."""
     seeds = Sample(np.zeros((3, 4, 4, 1), "float32"), np.array([0, 1, 2]))
-    return Flips(PLACE, seeds, (0, 1), np.array([flipped]), inside[None])
+    return Flips(PLACE, seeds, (0, 1), np.array([flipped]))
 
 
 def test_a_patch_is_the_mean_change_with_values_at_their_ends() -> None:
@@ -41,16 +49,21 @@ def test_the_mask_of_a_colour_patch_goes_by_the_channel_that_changes_most() -> N
 
 
 def test_only_pushes_of_the_rule_that_succeeded_count() -> None:
-    inside = np.zeros((2, 3, 4, 1), "float32")
-    inside[1, 0, 0], inside[1, 2, 1], inside[0, 1, 2] = 1.0, 1.0, 1.0
-    seen = flips([[False, True, False], [True, False, False]], inside)
-    to_one = np.array([[False] * 3, [True, False, True]])
+    # Class 1 gains by the first cell of the window; away from class 2 the second one counts as well.
+    weights = np.zeros((4, 4, 3))
+    weights[1, 1, 1], weights[1, 2, 2] = 1.0, -1.0
+    pusher = Pusher(subject_of(linear(weights.reshape(-1, 3), np.zeros(3), (4, 4, 1)), (4, 4, 1)), Settings())
+    seen, to_one = flips([[False, True, False], [True, False, False]]), np.array([[False] * 3, [True, False, True]])
     assert seen.share(to_one).tolist() == [0.5]
-    assert seen.common(0, to_one).arrays["mask"][1:3, 1:3, 0].tolist() == [[1, 0], [0, 0]]
+    found = agreement.common(pusher, seen, 0, to_one)
+    assert found.arrays["mask"][1:3, 1:3, 0].tolist() == [[1, 0], [0, 0]]
+    assert found.arrays["pattern"][1, 1] == 1
+    both = agreement.common(pusher, flips([[False] * 3, [True, False, True]]), 0, to_one)
+    np.testing.assert_allclose(both.arrays["mask"][1:3, 1:3, 0], [[1, 0.5], [0, 0]], atol=1e-6)
 
 
 def test_flows_are_shares_of_each_class_by_target() -> None:
-    seen = flips([[False, True, False], [True, False, False]], np.zeros((2, 3, 4, 1)))
+    seen = flips([[False, True, False], [True, False, False]])
     assert seen.flows(0, 3).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
 
 
@@ -104,13 +117,20 @@ def test_of_many_classes_those_that_seeds_fall_to_are_pushed_to() -> None:
     assert len(np.unique(seen.seeds.labels)) == 12
 
 
-def test_little_memory_changes_nothing() -> None:
+def test_little_memory_changes_nothing_and_is_kept_to(monkeypatch: pytest.MonkeyPatch) -> None:
     subject, seeds = bright_pixels(2, side=8)
     few = Sample(seeds.images[::10], seeds.labels[::10])
-    pushers = [Pusher(each, Settings(iterations=2)) for each in (subject, replace(subject, memory=1, compiled={}))]
-    one, two = (agreement.push(pusher, few, rng()) for pusher in pushers)
+    pushed, pushers = list[int](), [Pusher(each, Settings(iterations=2)) for each in (subject, tight(subject))]
+    call = Pusher.__call__
+
+    def counted(pusher: Pusher, images: np.ndarray, *rest: Any) -> tuple[np.ndarray, np.ndarray]:
+        pushed.append(len(images))
+        return call(pusher, images, *rest)
+
+    monkeypatch.setattr(Pusher, "__call__", counted)
+    one, two = (agreement.push(pusher, few, rng()) for pusher in reversed(pushers))
     np.testing.assert_array_equal(one.flipped, two.flipped)
-    np.testing.assert_allclose(one.inside, two.inside, atol=1e-6)
+    assert (pushed[0], pushed[-1]) == (1, 4)
 
 
 def test_cells_are_ranked_one_by_one_and_many_of_them_block_by_block() -> None:
@@ -129,10 +149,7 @@ def test_the_block_that_decides_is_the_strongest_whatever_fits_memory() -> None:
     subject = subject_of(linear(weights.reshape(-1, 2), np.array([1.5, 0.0]), (16, 16, 1)), (16, 16, 1))
     trigger = agreement.patch(np.ones((16, 16, 1), "float32"), np.ones((1, 256, 1)))
     wanted = Sample(np.zeros((3, 16, 16, 1), "float32"), np.ones(3, int))
-    found = [
-        agreement.by_effect(each, trigger, wanted).arrays["mask"][..., 0]
-        for each in (subject, replace(subject, memory=1, compiled={}))
-    ]
+    found = [agreement.by_effect(each, trigger, wanted).arrays["mask"][..., 0] for each in (subject, tight(subject))]
     assert np.argwhere(found[0] == 1).tolist() == [[6, 4], [6, 5], [7, 4], [7, 5]]
     assert found[0].sum() == 4
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
