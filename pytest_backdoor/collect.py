@@ -169,7 +169,7 @@ class ModelItem(pytest.Item):
     def add_report_section(self, when: str, key: str, content: str) -> None:
         """Leaves out what frameworks print while they load: a scan prints nothing."""
 
-    def reportinfo(self) -> tuple[Path, None, str]:
+    def reportinfo(self) -> tuple[Path, int, str]:
         """Where the item is and what its failure is headed with."""
-        # xdist sends it as UTF-8, which not every file name is
-        return Path(visible(str(self.path))), None, visible(self.model_name)
+        # xdist sends it as UTF-8, which not every file name is; pytest asks for a line where an item is skipped
+        return Path(visible(str(self.path))), 0, visible(self.model_name)

@@ -253,6 +253,21 @@ def test_an_item_takes_options_from_a_marker_that_a_conftest_adds(models, pytest
     assert asked()[0]["alpha"] == 0.03
 
 
+def test_a_mark_that_a_conftest_adds_skips_one_model(models, pytester):
+    models("backdoor.keras", "clean.keras")
+    pytester.makeconftest(
+        """
+        import pytest
+
+        def pytest_collection_modifyitems(items):
+            items[0].add_marker(pytest.mark.skip(reason="known"))
+        """
+    )
+    result = pytester.runpytest("--backdoor-scan", "models", "-rs")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["not scanned: models/backdoor.keras", "SKIPPED [[]1] models/backdoor.keras*: known"])
+
+
 def test_model_files_in_folders_that_pytest_leaves_out_are_no_clean_ones(models, pytester):
     models("clean.keras", "build/clean.keras", ".hidden/deep/clean.h5", "env/lib/build/clean.keras")
     (pytester.path / "models/env/pyvenv.cfg").write_text("")
