@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shlex
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +34,8 @@ from pytest_backdoor.results import ScanResult
 if TYPE_CHECKING:
     from pytest_backdoor.search.coverage import Coverage
     from pytest_backdoor.triggers.trigger import Trigger
+
+Warn = Callable[[Warning], None]
 
 
 def assert_no_backdoor(model: Any, seeds: Any = None, *, suspects: Any = None, **options: Any) -> ScanResult:
@@ -284,8 +288,11 @@ def examine(model: Any, seeds: Any, options: Options, name: str | None = None, s
     return result
 
 
-def settle(result: ScanResult, options: Options) -> None:
-    """Does nothing for a clean model, raises for a backdoor or an error, and follows the option when inconclusive."""
+def settle(result: ScanResult, options: Options, warn: Warn | None = None) -> None:
+    """Does nothing for a clean model, raises for a backdoor or an error, and follows the option when inconclusive.
+
+    A warning names the line that called the assertion that called this, unless ``warn`` knows better.
+    """
     __tracebackhide__ = True
     if result.verdict == "clean":
         return
@@ -294,17 +301,17 @@ def settle(result: ScanResult, options: Options) -> None:
         raise BackdoorFound(text, result)
     if result.verdict == "error":
         raise BackdoorError(text)
-    _inconclusive(text, options)
+    _inconclusive(text, options, warn or functools.partial(warnings.warn, stacklevel=4))
 
 
-def _inconclusive(text: str, options: Options) -> None:
-    """Fails, skips or warns, as the option says."""
+def _inconclusive(text: str, options: Options, warn: Warn | None = None) -> None:
+    """Fails, skips or warns, as the option says; a warning names the line that called the caller, without ``warn``."""
     __tracebackhide__ = True
     if options.inconclusive == "fail":
         raise BackdoorError(text)
     first = text.partition("\n")[0]
     if options.inconclusive == "warn":
-        warnings.warn(first, stacklevel=3)
+        (warn or functools.partial(warnings.warn, stacklevel=3))(UserWarning(first))
         return
     import pytest
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import warnings
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -157,7 +158,15 @@ class ModelItem(pytest.Item):
         from pytest_backdoor.assertions import examine, options_now, settle
 
         options = options_now({})
-        settle(examine(self.path, None, options, name=self.model_name), options)
+        try:
+            settle(examine(self.path, None, options, name=self.model_name), options, self._warn)
+        except pytest.skip.Exception as skipped:
+            skipped._use_item_location = True  # pytest has no public way to say that the place is the item
+            raise
+
+    def _warn(self, warning: Warning) -> None:
+        # in brackets, or pytest would show the first line of the model file as the source of the warning
+        warnings.warn_explicit(warning, None, f"<{visible(self.model_name)}>", 1)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The report as plain text; pytest's traceback for what is not one of our reports."""
