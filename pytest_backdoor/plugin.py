@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 OPTIONS = pytest.StashKey[Options]()
 UNDER = pytest.StashKey[Options]()  # what holds where there are no flags
 GATHERED = pytest.StashKey[Gathered]()
+LOOKING = ("collectonly", "showfixtures", "show_fixtures_per_test", "cacheshow", "setuponly")  # they run no test
 MARKER = "backdoor(model=None, **options): names the model file of backdoor_model, and options of its scan"
 
 
@@ -145,12 +146,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     CURRENT.set(dataclasses.replace(CURRENT.get(), options=options))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Writes the reports, with what was finished by then."""
+    """Writes the reports, with what was finished by then, before another plugin fails to write its own."""
     from pytest_backdoor import summary
 
     gathered = session.config.stash.get(GATHERED, None)
-    if gathered is not None and not session.config.getoption("collectonly"):
+    if gathered is not None and _runs_tests(session.config):
         gathered.problems += summary.write(gathered, session.config.stash[OPTIONS])
         if gathered.problems and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED  # a gate must not open on a report that is not there
@@ -161,7 +163,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     from pytest_backdoor import summary
 
     gathered = config.stash.get(GATHERED, None)
-    if gathered is not None and not config.getoption("collectonly"):
+    if gathered is not None and _runs_tests(config):
         summary.show(terminalreporter, gathered, bool(config.getoption("backdoor_scan")))
 
 
@@ -225,6 +227,11 @@ def backdoor_rng(request: pytest.FixtureRequest) -> np.random.Generator:
 
     text = f"{CURRENT.get().options.seed} {request.node.nodeid}"
     return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()))
+
+
+def _runs_tests(config: pytest.Config) -> bool:
+    """Whether this run is for tests, and not to look at fixtures and the like."""
+    return not any(config.getoption(name, None) for name in LOOKING)
 
 
 def _failure(text: str) -> BaseException:
