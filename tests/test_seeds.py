@@ -235,7 +235,7 @@ def test_other_files_in_a_folder_are_passed_over(folder):
 
 def test_a_folder_without_images_is_refused(tmp_path):
     (tmp_path / "0").mkdir()
-    with pytest.raises(ContractError, match=r"has no images. Give one sub-folder of images per class"):
+    with pytest.raises(ContractError, match=r"has no images. Give some in it, or one sub-folder of images per class"):
         read_seeds(tmp_path)
 
 
