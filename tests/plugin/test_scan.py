@@ -208,7 +208,7 @@ def test_a_read_only_folder_for_triggers_is_said_and_nothing_crashes(models, pyt
     pytester.path.joinpath("taken").write_text("a file where the folder should be")
     result = pytester.runpytest("--backdoor-scan", "models", "--backdoor-folder=taken")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["  skipped  trigger not saved: taken/*", "| backdoor *"])
+    result.stdout.fnmatch_lines(["  skipped  trigger not saved: taken/*", "  next     *, scan again", "| backdoor *"])
 
 
 def test_the_header_says_what_decides_and_what_repeats_the_run(models, pytester):
