@@ -39,6 +39,7 @@ OPTIONS = pytest.StashKey[Options]()
 UNDER = pytest.StashKey[Options]()  # what holds where there are no flags
 GATHERED = pytest.StashKey[Gathered]()
 LOOKING = ("collectonly", "showfixtures", "show_fixtures_per_test", "cacheshow", "setuponly")  # they run no test
+MODELS = "backdoor_models"  # an ini key
 MARKER = "backdoor(model=None, **options): names the model file of backdoor_model, and options of its scan"
 
 
@@ -51,7 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="scan the model files (.keras, .h5, .hdf5) among the collected paths; use pytest-backdoor scan for"
         " files from strangers, because pytest runs the Python files beside them",
     )
-    parser.addini("backdoor_models", "model files and folders of them that backdoor_model stands for", "paths", [])
+    parser.addini(MODELS, "model files and folders of them that backdoor_model stands for", "paths", [])
     option.add_flags(group.addoption)
     for name, setting in option.SETTINGS.items():
         parser.addini(option.ini_key(name), setting.help, setting.ini, None)
@@ -66,6 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[UNDER] = _options_of_ini(config)
         config.stash[OPTIONS] = option.layered(config.stash[UNDER], option.parsed(config.option), option.flag)
         check_formats(config.stash[OPTIONS].report)
+        _ini_value(config, MODELS)  # what cannot be read is wrong usage, and no error of each test file
     except OptionError as problem:
         raise pytest.UsageError(str(problem)) from None
     if not hasattr(config, "workerinput"):
@@ -303,7 +305,7 @@ def _is_parametrised(node: pytest.Item) -> bool:
 
 def _listed_models(config: pytest.Config) -> list[Path]:
     """The model files of the ini list, folders replaced by the model files in them."""
-    listed: list[Path] = config.getini("backdoor_models")
+    listed: list[Path] = config.getini(MODELS)
     return [file for path in listed for file in (model_files(path) if path.is_dir() else [path])]
 
 
@@ -319,7 +321,7 @@ def _model_path(request: pytest.FixtureRequest) -> Path | None:
 
 def _unnamed(config: pytest.Config) -> str:
     """Why a test that asks for backdoor_model has none."""
-    listed = ", ".join(map(str, config.getini("backdoor_models")))
+    listed = ", ".join(map(str, config.getini(MODELS)))
     if not listed:
         return (
             'no model is named. Write backdoor_models = ["model.keras"] in the [tool.pytest] table or'

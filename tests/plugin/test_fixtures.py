@@ -34,6 +34,14 @@ def test_backdoor_model_is_each_model_of_the_ini_list(models, pytester):
     result.stdout.fnmatch_lines(["*test_model[[]models/clean.keras] PASSED*", "*[[]models/sub/other.h5] PASSED*"])
 
 
+def test_a_list_of_models_that_cannot_be_read_is_wrong_usage(models, pytester):
+    models("clean.keras")
+    pytester.makefile(".toml", pytest='[pytest]\nbackdoor_models = "models"')
+    result = pytester.runpytest()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: ini key backdoor_models: *expects a list for type 'paths', got str*"])
+
+
 def test_a_marker_whose_model_is_no_path_fails_its_own_test_only(models, pytester):
     models("clean.keras")
     pytester.makeini(INI)
