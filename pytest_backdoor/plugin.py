@@ -27,6 +27,7 @@ from pytest_backdoor.context import CURRENT, Context
 from pytest_backdoor.errors import BackdoorError, OptionError
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
+from pytest_backdoor.report.junit import OURS
 from pytest_backdoor.report.words import path_from
 
 if TYPE_CHECKING:
@@ -141,6 +142,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Puts the options of the test's markers over those of the run; an unknown one fails the test."""
+    # What an earlier attempt recorded (pytest-rerunfailures) was reported with it.
+    item.user_properties[:] = [each for each in item.user_properties if not str(each[0]).startswith(OURS)]
     try:
         options = _options_of_item(item)
     except OptionError as problem:

@@ -148,6 +148,21 @@ def test_an_interrupted_run_reports_what_was_finished(models, pytester):
     assert document["missing"] == ["models/interrupted.keras", "models/unscanned.keras"]
 
 
+def test_a_scan_that_is_run_again_is_reported_once_more(models, pytester):
+    models("backdoor.keras")
+    pytester.makeconftest(  # as pytest-rerunfailures does
+        """
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            return [runtestprotocol(item, nextitem=nextitem) for _ in range(2)]
+        """
+    )
+    pytester.runpytest("--backdoor-scan", "models", "--backdoor-report=json:report.json")
+    entries = json.loads((pytester.path / "report.json").read_text())["models"]
+    assert [entry["verdict"] for entry in entries] == ["backdoor", "backdoor"]
+
+
 def test_junit_holds_the_result_as_properties(models, pytester):
     models("backdoor.keras")
     pytester.runpytest("--backdoor-scan", "models", "--junitxml=out.xml")
