@@ -59,6 +59,11 @@ def model_files(folder: Path) -> list[Path]:
     return sorted(path for path in files_in(folder) if is_model_file(path) and path.is_file())
 
 
+def is_bare(folder: Path, tests: Sequence[str]) -> bool:
+    """Whether the folder and its sub-folders hold no model file and no file of tests, by these patterns."""
+    return not any(is_model_file(path) or any(map(path.match, tests)) for path in files_in(folder))
+
+
 def weights_files(folder: Path) -> list[Path]:
     """The files of weights in a folder and its sub-folders, sorted, but for those of virtual environments."""
     files = (path for path in files_in(folder) if is_weights_file(path) and path.is_file())

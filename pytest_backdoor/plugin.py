@@ -14,8 +14,10 @@ import pytest
 from pytest_backdoor import options as option
 from pytest_backdoor import values
 from pytest_backdoor.collect import (
+    PATTERNS,
     ModelFile,
     command,
+    is_bare,
     is_hardened,
     is_model_file,
     model_files,
@@ -88,7 +90,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Under --backdoor-scan, notes the model files that pytest passes over: a gate must not open without them.
 
-    Files of weights alone are noted too.
+    Nor without those of a folder that holds none, and no tests. Files of weights alone are noted too.
     """
     config, gathered = session.config, session.config.stash.get(GATHERED, None)
     if gathered is None or not config.getoption("backdoor_scan") or is_hardened(config):
@@ -100,6 +102,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         for folder in folders
         for file, reason in passed_over(folder, patterns).items()
     ]
+    if len(config.args) > 1:  # pytest itself ends with 5 where nothing was collected at all
+        tests = ["*.py", *(config.getoption("doctestglob", None) or ["test*.txt"])]
+        gathered.problems += [
+            f"nothing to scan in {path_from(config.invocation_params.dir, folder)}: it holds no model files"
+            f" ({', '.join(PATTERNS)}) and no tests. Put the models there, or leave it out"
+            for folder in folders
+            if is_bare(folder, tests)
+        ]
     weights = (file for folder in folders for file in weights_files(folder))
     gathered.notes += [weights_note(path_from(config.invocation_params.dir, file)) for file in weights]
 

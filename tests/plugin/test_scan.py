@@ -103,6 +103,21 @@ def test_without_files_it_says_that_nothing_was_scanned(models, pytester):
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
+def test_a_folder_without_models_beside_passing_tests_does_not_pass(models, pytester):
+    pytester.makepyfile(**{"tests/test_own": "def test_nothing(): pass"})
+    for name in ("models/.gitkeep", "docs/guide.md"):
+        path = pytester.path / name
+        path.parent.mkdir()
+        path.write_text(">>> 1 + 1\n2\n")
+    result = pytester.runpytest("--backdoor-scan", "tests", "models", "docs", "--doctest-glob=*.md")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["nothing to scan in models: it holds no model files ([*].keras, *) and no tests. *"])
+    result.stdout.no_fnmatch_line("nothing to scan in tests*")
+    result.stdout.no_fnmatch_line("nothing to scan in docs*")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert pytester.runpytest("--backdoor-scan", "models").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
 def test_weights_without_a_model_are_named_and_are_no_failure(models, pytester):
     models("clean.keras", "deep/clean.weights.h5", "env/pyvenv.cfg", "env/clean.weights.h5")
     result = pytester.runpytest("--backdoor-scan", "models")
