@@ -42,6 +42,7 @@ OPTIONS = pytest.StashKey[Options]()
 UNDER = pytest.StashKey[Options]()  # what holds where there are no flags
 GATHERED = pytest.StashKey[Gathered]()
 LOOKING = ("collectonly", "showfixtures", "show_fixtures_per_test", "cacheshow", "setuponly")  # they run no test
+PARAMETER = type(pytest.param())
 MODELS = "backdoor_models"  # an ini key
 MARKER = "backdoor(model=None, **options): names the model file of backdoor_model, and options of its scan"
 
@@ -303,7 +304,8 @@ def _chooses_model(metafunc: pytest.Metafunc) -> bool:
     # pytest has no public way to the fixtures that override ours, which comes first.
     own = metafunc._arg2fixturedefs.get("backdoor_model", ())[1:]
     replaced = any(fixture.params is not None or "backdoor_model" not in fixture.argnames for fixture in own)
-    return replaced or _is_parametrised(metafunc.definition) or _named_model(metafunc.definition) is not None
+    node = metafunc.definition
+    return replaced or _is_parametrised(node) or _named_model(node) is not None or _is_named_by_parameters(node)
 
 
 def _is_parametrised(node: pytest.Item) -> bool:
@@ -314,6 +316,19 @@ def _is_parametrised(node: pytest.Item) -> bool:
     return any(
         "backdoor_model" in (re.split(r"\s*,\s*", names) if isinstance(names, str) else names) for names in given
     )
+
+
+def _is_named_by_parameters(node: pytest.Item) -> bool:
+    """Whether a ``pytest.param`` of the test has a mark that names the model."""
+    given = (
+        marker.args[1] if len(marker.args) > 1 else marker.kwargs["argvalues"]
+        for marker in node.iter_markers("parametrize")
+    )
+    entries = (
+        each for values in given if isinstance(values, list | tuple) for each in values
+    )  # no generator is used up
+    marks = (mark for each in entries if isinstance(each, PARAMETER) for mark in each.marks)
+    return any(mark.name == "backdoor" and mark.kwargs.get("model") is not None for mark in marks)
 
 
 def _listed_models(config: pytest.Config) -> list[Path]:
@@ -344,7 +359,8 @@ def _unnamed(config: pytest.Config) -> str:
         return f"there are no model files in {listed}, which backdoor_models lists."
     return (
         "pytest repeats a test for each model of backdoor_models only where a test function or its fixtures take"
-        ' backdoor_model as an argument. Write @pytest.mark.backdoor(model="model.keras") at this test.'
+        " backdoor_model as an argument, and no parameter of it names another. Write"
+        ' @pytest.mark.backdoor(model="model.keras") at this test or parameter.'
     )
 
 

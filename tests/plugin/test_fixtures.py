@@ -80,6 +80,12 @@ TAKES_ITS_OWN = (
             assert len(backdoor_seeds) == 4
     """,
     """
+    @pytest.mark.parametrize("one", [pytest.param(1, marks=pytest.mark.backdoor(model="models/other.keras"))])
+    @pytest.mark.parametrize("two", (2 for _ in range(1)))
+    def test_model(backdoor_model, one, two, backdoor_seeds):
+        assert len(backdoor_seeds) == 4
+    """,
+    """
     @pytest.fixture
     def backdoor_model():
         return 3
@@ -99,7 +105,7 @@ TAKES_ITS_OWN = (
 )
 
 
-@pytest.mark.parametrize("source", TAKES_ITS_OWN, ids=["indirect", "marked", "fixture", "params"])
+@pytest.mark.parametrize("source", TAKES_ITS_OWN, ids=["indirect", "marked", "parameter", "fixture", "params"])
 def test_a_test_that_chooses_its_models_itself_is_not_repeated_for_those_of_the_ini_list(
     models, pytester, seeds, monkeypatch, source
 ):
