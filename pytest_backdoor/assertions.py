@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from pytest_backdoor import options as option
 from pytest_backdoor import rules
@@ -36,8 +36,25 @@ if TYPE_CHECKING:
     from pytest_backdoor.triggers.trigger import Trigger
 
 Warn = Callable[[Warning], None]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
+def _plain(assertion: Callable[P, R]) -> Callable[P, R]:
+    """The assertion, with errors that end at the line of its caller: the way that they took in here helps nobody."""
+
+    @functools.wraps(assertion)
+    def called(*given: P.args, **named: P.kwargs) -> R:
+        __tracebackhide__ = True
+        try:
+            return assertion(*given, **named)
+        except BackdoorError as problem:
+            raise problem.with_traceback(None) from None
+
+    return called
+
+
+@_plain
 def assert_no_backdoor(model: Any, seeds: Any = None, *, suspects: Any = None, **options: Any) -> ScanResult:
     """The result of scanning the model, a path or a Keras model or a callable, when it is clean.
 
@@ -53,6 +70,7 @@ def assert_no_backdoor(model: Any, seeds: Any = None, *, suspects: Any = None, *
     return result
 
 
+@_plain
 def assert_trigger_inert(
     model: Any,
     trigger: Trigger | Path | str,
@@ -83,6 +101,7 @@ def assert_trigger_inert(
         _inconclusive(doubt, chosen)
 
 
+@_plain
 def assert_inputs_clean(
     model: Any,
     images: Any,
@@ -131,6 +150,7 @@ def assert_safe_to_load(path: Path | str) -> None:
         raise BackdoorFound(f"UNSAFE {words.visible(str(path))}: {said}") from None
 
 
+@_plain
 def assert_covered(
     model: Any, seeds: Any = None, *, minimum: float, threshold: float = 0.5, **options: Any
 ) -> Coverage:
@@ -154,6 +174,7 @@ def assert_covered(
     return found
 
 
+@_plain
 def assert_dataset_clean(model: Any, x: Any, y: Any, **options: Any) -> DatasetResult:
     """What the model makes of its training data, images x with the labels y, when no class lies in two groups.
 
@@ -170,6 +191,7 @@ def assert_dataset_clean(model: Any, x: Any, y: Any, **options: Any) -> DatasetR
     return result
 
 
+@_plain
 def assert_survives_pruning(
     model: Any,
     seeds: Any = None,
@@ -301,7 +323,7 @@ def settle(result: ScanResult, options: Options, warn: Warn | None = None) -> No
         raise BackdoorFound(text, result)
     if result.verdict == "error":
         raise BackdoorError(text)
-    _inconclusive(text, options, warn or functools.partial(warnings.warn, stacklevel=4))
+    _inconclusive(text, options, warn or functools.partial(warnings.warn, stacklevel=5))
 
 
 def _inconclusive(text: str, options: Options, warn: Warn | None = None) -> None:
@@ -311,7 +333,7 @@ def _inconclusive(text: str, options: Options, warn: Warn | None = None) -> None
         raise BackdoorError(text)
     first = text.partition("\n")[0]
     if options.inconclusive == "warn":
-        (warn or functools.partial(warnings.warn, stacklevel=3))(UserWarning(first))
+        (warn or functools.partial(warnings.warn, stacklevel=4))(UserWarning(first))
         return
     import pytest
 

@@ -307,6 +307,20 @@ def test_a_wrong_argument_says_what_was_received(models, pytester):
     )
 
 
+def test_an_error_of_an_assertion_ends_at_the_users_line(models, pytester):
+    pytester.makepyfile(
+        """
+        from pytest_backdoor import assert_covered
+
+        def test_coverage():
+            assert_covered("models/nosuch.keras", "nosuch.npz", minimum=3)
+        """
+    )
+    result = pytester.runpytest()
+    result.stdout.fnmatch_lines(["E *OptionError: minimum takes a share from 0 to 1, got 3.", "*.py:4: OptionError"])
+    result.stdout.no_fnmatch_line("*assertions.py*")
+
+
 def test_the_random_generator_depends_on_seed_and_test_only(models, pytester):
     pytester.makepyfile(
         """
