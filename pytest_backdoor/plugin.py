@@ -183,14 +183,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         summary.show(terminalreporter, gathered, bool(config.getoption("backdoor_scan")))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def load_backdoor_model() -> Callable[[Path | str], Any]:
     """A function that loads a Keras model file, safely: path -> model."""
-    from pytest_backdoor.loading import safety
-    from pytest_backdoor.loading.keras_file import load
-    from pytest_backdoor.origins import remember
 
     def load_model(path: Path | str) -> Any:
+        from pytest_backdoor.loading import safety
+        from pytest_backdoor.loading.keras_file import load
+        from pytest_backdoor.origins import remember
+
         model = load(Path(path))
         remember(model, Path(path), safety.sha256(Path(path)))
         return model
@@ -225,12 +226,13 @@ def backdoor_seeds(request: pytest.FixtureRequest) -> Seeds:
         raise _failure(f"backdoor_seeds: {problem}") from None
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def backdoor_scan() -> Callable[..., ScanResult]:
     """A function that scans with the options in force: (model, seeds=None, **options) -> ScanResult."""
-    from pytest_backdoor.assertions import examine, options_now
 
     def scan_model(model: Any, seeds: Any = None, **options: Any) -> ScanResult:
+        from pytest_backdoor.assertions import examine, options_now
+
         return examine(model, seeds, options_now(options))
 
     return scan_model

@@ -135,6 +135,36 @@ def test_a_fixture_around_backdoor_model_is_made_for_each_model_of_the_ini_list(
     pytester.runpytest().assert_outcomes(passed=2)
 
 
+def test_a_model_is_loaded_and_scanned_once_for_all_tests_of_a_module(models, pytester, asked):
+    models("clean.keras")
+    pytester.makepyfile(
+        """
+        import pytest
+        from pathlib import Path
+
+        @pytest.fixture(scope="module")
+        def model(load_backdoor_model):
+            Path("clean.keras").write_bytes(b"")
+            return load_backdoor_model("clean.keras")
+
+        @pytest.fixture(scope="session")
+        def result(backdoor_scan):
+            return backdoor_scan("models/clean.keras")
+
+        @pytest.mark.backdoor(alpha=0.03)
+        def test_first(model, result):
+            assert type(model).__name__ == "FakeModel"
+
+        def test_second(model, result):
+            assert result.verdict == "clean"
+        """
+    )
+    result = pytester.runpytest("--backdoor-report=json:report.json")
+    result.assert_outcomes(passed=2)
+    assert [entry["alpha"] for entry in asked()] == [0.03]
+    assert len(json.loads((pytester.path / "report.json").read_text())["models"]) == 1
+
+
 def test_a_test_that_pytest_cannot_repeat_is_told_to_name_its_model(models, pytester):
     models("clean.keras")
     pytester.makeini(INI)
