@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pytest_backdoor import options as option
 from pytest_backdoor import rules
@@ -23,6 +23,7 @@ from pytest_backdoor.errors import (
     OptionError,
     UnreadableModelError,
     UnsafeModelError,
+    plain,
 )
 from pytest_backdoor.options import Options
 from pytest_backdoor.origins import origin
@@ -36,25 +37,9 @@ if TYPE_CHECKING:
     from pytest_backdoor.triggers.trigger import Trigger
 
 Warn = Callable[[Warning], None]
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
-def _plain(assertion: Callable[P, R]) -> Callable[P, R]:
-    """The assertion, with errors that end at the line of its caller: the way that they took in here helps nobody."""
-
-    @functools.wraps(assertion)
-    def called(*given: P.args, **named: P.kwargs) -> R:
-        __tracebackhide__ = True
-        try:
-            return assertion(*given, **named)
-        except BackdoorError as problem:
-            raise problem.with_traceback(None) from None
-
-    return called
-
-
-@_plain
+@plain
 def assert_no_backdoor(model: Any, seeds: Any = None, *, suspects: Any = None, **options: Any) -> ScanResult:
     """The result of scanning the model, a path or a Keras model or a callable, when it is clean.
 
@@ -70,7 +55,7 @@ def assert_no_backdoor(model: Any, seeds: Any = None, *, suspects: Any = None, *
     return result
 
 
-@_plain
+@plain
 def assert_trigger_inert(
     model: Any,
     trigger: Trigger | Path | str,
@@ -101,7 +86,7 @@ def assert_trigger_inert(
         _inconclusive(doubt, chosen)
 
 
-@_plain
+@plain
 def assert_inputs_clean(
     model: Any,
     images: Any,
@@ -150,7 +135,7 @@ def assert_safe_to_load(path: Path | str) -> None:
         raise BackdoorFound(f"UNSAFE {words.visible(str(path))}: {said}") from None
 
 
-@_plain
+@plain
 def assert_covered(
     model: Any, seeds: Any = None, *, minimum: float, threshold: float = 0.5, **options: Any
 ) -> Coverage:
@@ -174,7 +159,7 @@ def assert_covered(
     return found
 
 
-@_plain
+@plain
 def assert_dataset_clean(model: Any, x: Any, y: Any, **options: Any) -> DatasetResult:
     """What the model makes of its training data, images x with the labels y, when no class lies in two groups.
 
@@ -191,7 +176,7 @@ def assert_dataset_clean(model: Any, x: Any, y: Any, **options: Any) -> DatasetR
     return result
 
 
-@_plain
+@plain
 def assert_survives_pruning(
     model: Any,
     seeds: Any = None,

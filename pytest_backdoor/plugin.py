@@ -26,7 +26,7 @@ from pytest_backdoor.collect import (
     weights_note,
 )
 from pytest_backdoor.context import CURRENT, Context
-from pytest_backdoor.errors import BackdoorError, OptionError
+from pytest_backdoor.errors import BackdoorError, OptionError, plain
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
 from pytest_backdoor.report.junit import OURS
@@ -187,6 +187,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def load_backdoor_model() -> Callable[[Path | str], Any]:
     """A function that loads a Keras model file, safely: path -> model."""
 
+    @plain
     def load_model(path: Path | str) -> Any:
         from pytest_backdoor.loading import safety
         from pytest_backdoor.loading.keras_file import load
@@ -230,6 +231,7 @@ def backdoor_seeds(request: pytest.FixtureRequest) -> Seeds:
 def backdoor_scan() -> Callable[..., ScanResult]:
     """A function that scans with the options in force: (model, seeds=None, **options) -> ScanResult."""
 
+    @plain
     def scan_model(model: Any, seeds: Any = None, **options: Any) -> ScanResult:
         from pytest_backdoor.assertions import examine, options_now
 

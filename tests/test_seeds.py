@@ -198,6 +198,11 @@ def test_seeds_of_the_models_own_name_come_before_those_of_its_folder(tmp_path):
     assert seeds_beside(model) == own
 
 
+def test_a_folder_without_a_name_has_seeds_in_it_at_most(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert seeds_beside(Path(".")) is None
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Writes sub-folders of images, each of one grey: {name: [grey, ...]} -> folder."""

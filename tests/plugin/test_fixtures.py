@@ -344,11 +344,16 @@ def test_an_error_of_an_assertion_ends_at_the_users_line(models, pytester):
 
         def test_coverage():
             assert_covered("models/nosuch.keras", "nosuch.npz", minimum=3)
+
+        def test_scan(backdoor_scan):
+            backdoor_scan("models/nosuch.keras", alpha=3)
         """
     )
     result = pytester.runpytest()
     result.stdout.fnmatch_lines(["E *OptionError: minimum takes a share from 0 to 1, got 3.", "*.py:4: OptionError"])
+    result.stdout.fnmatch_lines(["E *OptionError: alpha: expected a number *, got 3.", "*.py:7: OptionError"])
     result.stdout.no_fnmatch_line("*assertions.py*")
+    result.stdout.no_fnmatch_line("*plugin.py*")
 
 
 def test_the_random_generator_depends_on_seed_and_test_only(models, pytester):
