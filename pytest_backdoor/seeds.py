@@ -194,7 +194,7 @@ def _array(given: Any, what: str) -> np.ndarray:
     try:
         return np.asarray(given)
     except ValueError as problem:
-        raise ContractError(f"{what} are no array: {problem}. {WANTED}.") from problem
+        raise ContractError(f"{what} are no array: {str(problem).rstrip('.')}. {WANTED}.") from problem
 
 
 def _read_folder(folder: Path) -> Seeds:
