@@ -163,6 +163,14 @@ def test_an_interrupted_run_reports_what_was_finished(models, pytester):
     assert document["missing"] == ["models/interrupted.keras", "models/unscanned.keras"]
 
 
+def test_a_run_that_ends_in_the_debugger_reports_what_it_scanned(models, pytester):
+    models("backdoor.keras", "clean.keras")
+    pytester.makeconftest("import pytest\ndef pytest_exception_interact(): pytest.exit('left')")
+    result = pytester.runpytest("--backdoor-scan", "models")
+    result.stdout.fnmatch_lines(["| backdoor *| models/backdoor.keras |", "not scanned: models/clean.keras"])
+    result.stdout.no_fnmatch_line("not scanned: models/backdoor.keras")
+
+
 def test_a_scan_that_is_run_again_is_reported_once_more(models, pytester):
     models("backdoor.keras")
     pytester.makeconftest(  # as pytest-rerunfailures does
