@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shlex
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ from pytest_backdoor.errors import (
     OptionError,
     UnreadableModelError,
     UnsafeModelError,
+    plain,
 )
 from pytest_backdoor.options import Options
 from pytest_backdoor.origins import origin
@@ -33,7 +36,10 @@ if TYPE_CHECKING:
     from pytest_backdoor.search.coverage import Coverage
     from pytest_backdoor.triggers.trigger import Trigger
 
+Warn = Callable[[Warning], None]
 
+
+@plain
 def assert_no_backdoor(model: Any, seeds: Any = None, *, suspects: Any = None, **options: Any) -> ScanResult:
     """The result of scanning the model, a path or a Keras model or a callable, when it is clean.
 
@@ -49,6 +55,7 @@ def assert_no_backdoor(model: Any, seeds: Any = None, *, suspects: Any = None, *
     return result
 
 
+@plain
 def assert_trigger_inert(
     model: Any,
     trigger: Trigger | Path | str,
@@ -79,6 +86,7 @@ def assert_trigger_inert(
         _inconclusive(doubt, chosen)
 
 
+@plain
 def assert_inputs_clean(
     model: Any,
     images: Any,
@@ -127,6 +135,7 @@ def assert_safe_to_load(path: Path | str) -> None:
         raise BackdoorFound(f"UNSAFE {words.visible(str(path))}: {said}") from None
 
 
+@plain
 def assert_covered(
     model: Any, seeds: Any = None, *, minimum: float, threshold: float = 0.5, **options: Any
 ) -> Coverage:
@@ -150,6 +159,7 @@ def assert_covered(
     return found
 
 
+@plain
 def assert_dataset_clean(model: Any, x: Any, y: Any, **options: Any) -> DatasetResult:
     """What the model makes of its training data, images x with the labels y, when no class lies in two groups.
 
@@ -166,6 +176,7 @@ def assert_dataset_clean(model: Any, x: Any, y: Any, **options: Any) -> DatasetR
     return result
 
 
+@plain
 def assert_survives_pruning(
     model: Any,
     seeds: Any = None,
@@ -284,8 +295,11 @@ def examine(model: Any, seeds: Any, options: Options, name: str | None = None, s
     return result
 
 
-def settle(result: ScanResult, options: Options) -> None:
-    """Does nothing for a clean model, raises for a backdoor or an error, and follows the option when inconclusive."""
+def settle(result: ScanResult, options: Options, warn: Warn | None = None) -> None:
+    """Does nothing for a clean model, raises for a backdoor or an error, and follows the option when inconclusive.
+
+    A warning names the line that called the assertion that called this, unless ``warn`` knows better.
+    """
     __tracebackhide__ = True
     if result.verdict == "clean":
         return
@@ -294,17 +308,17 @@ def settle(result: ScanResult, options: Options) -> None:
         raise BackdoorFound(text, result)
     if result.verdict == "error":
         raise BackdoorError(text)
-    _inconclusive(text, options)
+    _inconclusive(text, options, warn or functools.partial(warnings.warn, stacklevel=5))
 
 
-def _inconclusive(text: str, options: Options) -> None:
-    """Fails, skips or warns, as the option says."""
+def _inconclusive(text: str, options: Options, warn: Warn | None = None) -> None:
+    """Fails, skips or warns, as the option says; a warning names the line that called the caller, without ``warn``."""
     __tracebackhide__ = True
     if options.inconclusive == "fail":
         raise BackdoorError(text)
     first = text.partition("\n")[0]
     if options.inconclusive == "warn":
-        warnings.warn(first, stacklevel=3)
+        (warn or functools.partial(warnings.warn, stacklevel=4))(UserWarning(first))
         return
     import pytest
 

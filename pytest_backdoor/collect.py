@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import warnings
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -56,6 +57,11 @@ def files_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
 def model_files(folder: Path) -> list[Path]:
     """The model files in a folder and its sub-folders, sorted."""
     return sorted(path for path in files_in(folder) if is_model_file(path) and path.is_file())
+
+
+def is_bare(folder: Path, tests: Sequence[str]) -> bool:
+    """Whether the folder and its sub-folders hold no model file and no file of tests, by these patterns."""
+    return not any(is_model_file(path) or any(map(path.match, tests)) for path in files_in(folder))
 
 
 def weights_files(folder: Path) -> list[Path]:
@@ -157,7 +163,15 @@ class ModelItem(pytest.Item):
         from pytest_backdoor.assertions import examine, options_now, settle
 
         options = options_now({})
-        settle(examine(self.path, None, options, name=self.model_name), options)
+        try:
+            settle(examine(self.path, None, options, name=self.model_name), options, self._warn)
+        except pytest.skip.Exception as skipped:
+            skipped._use_item_location = True  # pytest has no public way to say that the place is the item
+            raise
+
+    def _warn(self, warning: Warning) -> None:
+        # in brackets, or pytest would show the first line of the model file as the source of the warning
+        warnings.warn_explicit(warning, None, f"<{visible(self.model_name)}>", 1)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The report as plain text; pytest's traceback for what is not one of our reports."""
@@ -169,7 +183,7 @@ class ModelItem(pytest.Item):
     def add_report_section(self, when: str, key: str, content: str) -> None:
         """Leaves out what frameworks print while they load: a scan prints nothing."""
 
-    def reportinfo(self) -> tuple[Path, None, str]:
+    def reportinfo(self) -> tuple[Path, int, str]:
         """Where the item is and what its failure is headed with."""
-        # xdist sends it as UTF-8, which not every file name is
-        return Path(visible(str(self.path))), None, visible(self.model_name)
+        # xdist sends it as UTF-8, which not every file name is; pytest asks for a line where an item is skipped
+        return Path(visible(str(self.path))), 0, visible(self.model_name)

@@ -90,7 +90,8 @@ def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.G
             for option, z in zip(subjects, tried, strict=True)
         )
         raise ContractError(
-            f"the model classifies only {accuracy:.0%} of the seeds right in its best scaling (tried {shares}). "
+            f"the model classifies only {accuracy:.0%} of the seeds right in the likeliest scaling, "
+            f"{subject.scaling.name} (tried {shares}). "
             "Seeds of another task, another class order or another scale? Give matching seeds, or lower "
             f"--backdoor-min-accuracy (now {min_accuracy:g}) if the model is that weak."
         )

@@ -17,7 +17,12 @@ Exception
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class BackdoorFound(AssertionError):
@@ -69,3 +74,17 @@ class AttackError(BackdoorError):
 
 class OptionError(BackdoorError):
     """An option has a value that cannot be used."""
+
+
+def plain(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, with errors that end at the line of its caller: the way that they took in here helps nobody."""
+
+    @functools.wraps(function)
+    def called(*given: P.args, **named: P.kwargs) -> R:
+        __tracebackhide__ = True
+        try:
+            return function(*given, **named)
+        except BackdoorError as problem:
+            raise problem.with_traceback(None) from None
+
+    return called

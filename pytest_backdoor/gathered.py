@@ -33,11 +33,14 @@ class Gathered:
         return tuple(model_of(node_id, self.config) for node_id in self.waiting)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Takes the results of a test once it is over."""
-        if report.failed and report.nodeid.endswith(f"::{ITEM}"):
-            self.failed.setdefault(report.nodeid, _first_line(report))
+        """Takes the results of a test once it is over, those of a model once it was scanned."""
+        over = report.when == "teardown"
+        if report.nodeid.endswith(f"::{ITEM}"):
+            over = report.when == "call" or (report.when == "setup" and report.failed)
+            if report.failed:
+                self.failed.setdefault(report.nodeid, _first_line(report))
         # A worker that died, for lack of memory perhaps, leaves one report that belongs to no phase.
-        if report.when == "teardown" or report.when not in PHASES:
+        if over or report.when not in PHASES:
             self._take(report)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:

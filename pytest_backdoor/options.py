@@ -116,7 +116,7 @@ class Options:
     inconclusive: Inconclusive = field(
         default="fail",
         metadata=_about(
-            "what to do with a model without a verdict: fail, skip or warn (default: fail)",
+            "what to do with an inconclusive model: fail, skip or warn; an error fails always (default: fail)",
             values.choice("outcome", "fail", "skip", "warn"),
             "OUTCOME",
         ),

@@ -14,8 +14,10 @@ import pytest
 from pytest_backdoor import options as option
 from pytest_backdoor import values
 from pytest_backdoor.collect import (
+    PATTERNS,
     ModelFile,
     command,
+    is_bare,
     is_hardened,
     is_model_file,
     model_files,
@@ -24,9 +26,10 @@ from pytest_backdoor.collect import (
     weights_note,
 )
 from pytest_backdoor.context import CURRENT, Context
-from pytest_backdoor.errors import BackdoorError, OptionError
+from pytest_backdoor.errors import BackdoorError, OptionError, plain
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
+from pytest_backdoor.report.junit import OURS
 from pytest_backdoor.report.words import path_from
 
 if TYPE_CHECKING:
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 OPTIONS = pytest.StashKey[Options]()
 UNDER = pytest.StashKey[Options]()  # what holds where there are no flags
 GATHERED = pytest.StashKey[Gathered]()
+LOOKING = ("collectonly", "showfixtures", "show_fixtures_per_test", "cacheshow", "setuponly")  # they run no test
+PARAMETER = type(pytest.param())
+MODELS = "backdoor_models"  # an ini key
 MARKER = "backdoor(model=None, **options): names the model file of backdoor_model, and options of its scan"
 
 
@@ -50,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="scan the model files (.keras, .h5, .hdf5) among the collected paths; use pytest-backdoor scan for"
         " files from strangers, because pytest runs the Python files beside them",
     )
-    parser.addini("backdoor_models", "model files and folders of them that backdoor_model stands for", "paths", [])
+    parser.addini(MODELS, "model files and folders of them that backdoor_model stands for", "paths", [])
     option.add_flags(group.addoption)
     for name, setting in option.SETTINGS.items():
         parser.addini(option.ini_key(name), setting.help, setting.ini, None)
@@ -65,6 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[UNDER] = _options_of_ini(config)
         config.stash[OPTIONS] = option.layered(config.stash[UNDER], option.parsed(config.option), option.flag)
         check_formats(config.stash[OPTIONS].report)
+        _ini_value(config, MODELS)  # what cannot be read is wrong usage, and no error of each test file
     except OptionError as problem:
         raise pytest.UsageError(str(problem)) from None
     if not hasattr(config, "workerinput"):
@@ -84,7 +91,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Under --backdoor-scan, notes the model files that pytest passes over: a gate must not open without them.
 
-    Files of weights alone are noted too.
+    Nor without those of a folder that holds none, and no tests. Files of weights alone are noted too.
     """
     config, gathered = session.config, session.config.stash.get(GATHERED, None)
     if gathered is None or not config.getoption("backdoor_scan") or is_hardened(config):
@@ -96,6 +103,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         for folder in folders
         for file, reason in passed_over(folder, patterns).items()
     ]
+    if len(config.args) > 1:  # pytest itself ends with 5 where nothing was collected at all
+        tests = ["*.py", *(config.getoption("doctestglob", None) or ["test*.txt"])]
+        gathered.problems += [
+            f"nothing to scan in {path_from(config.invocation_params.dir, folder)}: it holds no model files"
+            f" ({', '.join(PATTERNS)}) and no tests. Put the models there, or leave it out"
+            for folder in folders
+            if is_bare(folder, tests)
+        ]
     weights = (file for folder in folders for file in weights_files(folder))
     gathered.notes += [weights_note(path_from(config.invocation_params.dir, file)) for file in weights]
 
@@ -138,6 +153,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Puts the options of the test's markers over those of the run; an unknown one fails the test."""
+    # What an earlier attempt recorded (pytest-rerunfailures) was reported with it.
+    item.user_properties[:] = [each for each in item.user_properties if not str(each[0]).startswith(OURS)]
     try:
         options = _options_of_item(item)
     except OptionError as problem:
@@ -145,12 +162,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     CURRENT.set(dataclasses.replace(CURRENT.get(), options=options))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Writes the reports, with what was finished by then."""
+    """Writes the reports, with what was finished by then, before another plugin fails to write its own."""
     from pytest_backdoor import summary
 
     gathered = session.config.stash.get(GATHERED, None)
-    if gathered is not None and not session.config.getoption("collectonly"):
+    if gathered is not None and _runs_tests(session.config):
         gathered.problems += summary.write(gathered, session.config.stash[OPTIONS])
         if gathered.problems and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED  # a gate must not open on a report that is not there
@@ -161,18 +179,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     from pytest_backdoor import summary
 
     gathered = config.stash.get(GATHERED, None)
-    if gathered is not None and not config.getoption("collectonly"):
+    if gathered is not None and _runs_tests(config):
         summary.show(terminalreporter, gathered, bool(config.getoption("backdoor_scan")))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def load_backdoor_model() -> Callable[[Path | str], Any]:
     """A function that loads a Keras model file, safely: path -> model."""
-    from pytest_backdoor.loading import safety
-    from pytest_backdoor.loading.keras_file import load
-    from pytest_backdoor.origins import remember
 
+    @plain
     def load_model(path: Path | str) -> Any:
+        from pytest_backdoor.loading import safety
+        from pytest_backdoor.loading.keras_file import load
+        from pytest_backdoor.origins import remember
+
         model = load(Path(path))
         remember(model, Path(path), safety.sha256(Path(path)))
         return model
@@ -207,12 +227,14 @@ def backdoor_seeds(request: pytest.FixtureRequest) -> Seeds:
         raise _failure(f"backdoor_seeds: {problem}") from None
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def backdoor_scan() -> Callable[..., ScanResult]:
     """A function that scans with the options in force: (model, seeds=None, **options) -> ScanResult."""
-    from pytest_backdoor.assertions import examine, options_now
 
+    @plain
     def scan_model(model: Any, seeds: Any = None, **options: Any) -> ScanResult:
+        from pytest_backdoor.assertions import examine, options_now
+
         return examine(model, seeds, options_now(options))
 
     return scan_model
@@ -225,6 +247,11 @@ def backdoor_rng(request: pytest.FixtureRequest) -> np.random.Generator:
 
     text = f"{CURRENT.get().options.seed} {request.node.nodeid}"
     return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()))
+
+
+def _runs_tests(config: pytest.Config) -> bool:
+    """Whether this run is for tests, and not to look at fixtures and the like."""
+    return not any(config.getoption(name, None) for name in LOOKING)
 
 
 def _failure(text: str) -> BaseException:
@@ -281,7 +308,8 @@ def _chooses_model(metafunc: pytest.Metafunc) -> bool:
     # pytest has no public way to the fixtures that override ours, which comes first.
     own = metafunc._arg2fixturedefs.get("backdoor_model", ())[1:]
     replaced = any(fixture.params is not None or "backdoor_model" not in fixture.argnames for fixture in own)
-    return replaced or _is_parametrised(metafunc.definition) or _named_model(metafunc.definition) is not None
+    node = metafunc.definition
+    return replaced or _is_parametrised(node) or _named_model(node) is not None or _is_named_by_parameters(node)
 
 
 def _is_parametrised(node: pytest.Item) -> bool:
@@ -294,9 +322,22 @@ def _is_parametrised(node: pytest.Item) -> bool:
     )
 
 
+def _is_named_by_parameters(node: pytest.Item) -> bool:
+    """Whether a ``pytest.param`` of the test has a mark that names the model."""
+    given = (
+        marker.args[1] if len(marker.args) > 1 else marker.kwargs["argvalues"]
+        for marker in node.iter_markers("parametrize")
+    )
+    entries = (
+        each for values in given if isinstance(values, list | tuple) for each in values
+    )  # no generator is used up
+    marks = (mark for each in entries if isinstance(each, PARAMETER) for mark in each.marks)
+    return any(mark.name == "backdoor" and mark.kwargs.get("model") is not None for mark in marks)
+
+
 def _listed_models(config: pytest.Config) -> list[Path]:
     """The model files of the ini list, folders replaced by the model files in them."""
-    listed: list[Path] = config.getini("backdoor_models")
+    listed: list[Path] = config.getini(MODELS)
     return [file for path in listed for file in (model_files(path) if path.is_dir() else [path])]
 
 
@@ -312,7 +353,7 @@ def _model_path(request: pytest.FixtureRequest) -> Path | None:
 
 def _unnamed(config: pytest.Config) -> str:
     """Why a test that asks for backdoor_model has none."""
-    listed = ", ".join(map(str, config.getini("backdoor_models")))
+    listed = ", ".join(map(str, config.getini(MODELS)))
     if not listed:
         return (
             'no model is named. Write backdoor_models = ["model.keras"] in the [tool.pytest] table or'
@@ -322,7 +363,8 @@ def _unnamed(config: pytest.Config) -> str:
         return f"there are no model files in {listed}, which backdoor_models lists."
     return (
         "pytest repeats a test for each model of backdoor_models only where a test function or its fixtures take"
-        ' backdoor_model as an argument. Write @pytest.mark.backdoor(model="model.keras") at this test.'
+        " backdoor_model as an argument, and no parameter of it names another. Write"
+        ' @pytest.mark.backdoor(model="model.keras") at this test or parameter.'
     )
 
 

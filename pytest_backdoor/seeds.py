@@ -82,7 +82,9 @@ def in_scale_of(seeds: Seeds, given: Any) -> Seeds:
 
 def _as_images(given: Any) -> Seeds:
     """As ``as_seeds``, but two images in a list are two images."""
-    return as_seeds(given) if isinstance(given, Seeds | str | Path) else from_arrays(given, None, "the images")
+    if isinstance(given, str | Path):
+        return read_seeds(given, "images")
+    return given if isinstance(given, Seeds) else from_arrays(given, None, "the images")
 
 
 def seeds_beside(model: Path) -> Path | None:
@@ -97,10 +99,10 @@ def seeds_or_beside(model: Any, given: Any, named: Any) -> Any:
     return given
 
 
-def read_seeds(path: Path | str) -> Seeds:
+def read_seeds(path: Path | str, what: str = "seeds") -> Seeds:
     """Seeds from an ``.npz`` or from a folder of images, with labels if there is one sub-folder per class.
 
-    Raises ContractError for what is neither.
+    Raises ContractError, which calls them so, for what is neither.
     """
     path = Path(path)
     if path.is_dir():
@@ -111,12 +113,12 @@ def read_seeds(path: Path | str) -> Seeds:
         refuse_bomb(path)
         with np.load(path, allow_pickle=False) as stored:
             if "x" not in stored.files:
-                raise ContractError(f"seeds {path} hold {', '.join(stored.files) or 'nothing'} and no x. {PACKED}.")
-            return from_arrays(stored["x"], stored["y"] if "y" in stored.files else None)
+                raise ContractError(f"{what} {path} hold {', '.join(stored.files) or 'nothing'} and no x. {PACKED}.")
+            return from_arrays(stored["x"], stored["y"] if "y" in stored.files else None, what)
     except ContractError:
         raise
     except Exception as problem:  # each way of packing, and each broken header, has errors of its own
-        raise ContractError(f"seeds {path} cannot be read: {_said(problem)}. {PACKED}.") from problem
+        raise ContractError(f"{what} {path} cannot be read: {_said(problem)}. {PACKED}.") from problem
 
 
 def refuse_bomb(path: Path | str) -> None:
@@ -192,7 +194,7 @@ def _array(given: Any, what: str) -> np.ndarray:
     try:
         return np.asarray(given)
     except ValueError as problem:
-        raise ContractError(f"{what} are no array: {problem}. {WANTED}.") from problem
+        raise ContractError(f"{what} are no array: {str(problem).rstrip('.')}. {WANTED}.") from problem
 
 
 def _read_folder(folder: Path) -> Seeds:
@@ -208,7 +210,7 @@ def _read_folder(folder: Path) -> Seeds:
     if not classes:
         files = [(file, 0) for file in _images_in(folder)]
     if not files:
-        raise ContractError(f"folder {folder} has no images. Give one sub-folder of images per class.")
+        raise ContractError(f"folder {folder} has no images. Give some in it, or one sub-folder of images per class.")
     images = [_read_image(file) for file, _ in files]  # one at a time: each is its own file
     shapes = {image.shape for image in images}
     if len(shapes) > 1:

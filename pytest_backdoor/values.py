@@ -117,7 +117,7 @@ def some_path(value: Any) -> Path:
 
 def seeds_names(model: Path) -> tuple[Path, Path]:
     """Where seeds are looked for beside a model's file: first its own, then those of its folder."""
-    return model.with_suffix(".seeds.npz"), model.with_name("seeds.npz")
+    return model.parent / f"{model.stem}.seeds.npz", model.parent / "seeds.npz"  # a folder such as . has no name
 
 
 def output(target: Path | None, *inputs: Path | str | None) -> None:

@@ -79,8 +79,9 @@ def test_no_verdict_raises_skips_or_warns(answers):
         assertions.assert_no_backdoor(abs)
     with pytest.raises(pytest.skip.Exception, match=r"^INCONCLUSIVE callable: out of time$"):
         assertions.assert_no_backdoor(abs, inconclusive="skip")
-    with pytest.warns(UserWarning, match=r"^INCONCLUSIVE callable: out of time$"):
+    with pytest.warns(UserWarning, match=r"^INCONCLUSIVE callable: out of time$") as warned:
         assertions.assert_no_backdoor(abs, inconclusive="warn")
+    assert warned[0].filename == __file__
 
 
 def test_a_wrong_option_is_refused_before_anything_is_scanned():

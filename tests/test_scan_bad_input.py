@@ -107,7 +107,8 @@ def test_seeds_of_another_task_are_an_error(clean, example):
     _, images, labels = example("fashion_clean")
     verdict, error = ended(scan(clean[0], (images, labels), SHORT))
     assert verdict == "error"
-    assert "of the seeds right in its best scaling (tried /255 " in error
+    assert "of the seeds right in the likeliest scaling, " in error
+    assert " (tried /255 " in error
 
 
 def test_labels_that_the_model_does_not_know_are_an_error(clean):

@@ -141,6 +141,12 @@ def test_one_image_without_an_axis_for_the_batch_is_said_to_be_the_suspicious_on
         assert_inputs_clean(bright_model(), seeds[0], seeds)
 
 
+def test_a_file_of_images_that_cannot_be_read_is_not_called_seeds(tmp_path):
+    seeds = np.random.default_rng(0).uniform(size=(8, 4, 4, 1))
+    with pytest.raises(ContractError, match=r"^suspicious images: images .*mail.npz cannot be read: it is missing"):
+        assert_inputs_clean(_halves, tmp_path / "mail.npz", seeds)
+
+
 def test_one_seed_that_is_classified_right_is_not_enough():
     seeds = np.array([0.0, 1.0]).reshape(2, 1, 1, 1) * np.ones((1, 4, 4, 1))
     with pytest.raises(ContractError, match="the model classifies 1 seeds right, and two are needed"):

@@ -198,6 +198,11 @@ def test_seeds_of_the_models_own_name_come_before_those_of_its_folder(tmp_path):
     assert seeds_beside(model) == own
 
 
+def test_a_folder_without_a_name_has_seeds_in_it_at_most(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert seeds_beside(Path(".")) is None
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Writes sub-folders of images, each of one grey: {name: [grey, ...]} -> folder."""
@@ -235,7 +240,7 @@ def test_other_files_in_a_folder_are_passed_over(folder):
 
 def test_a_folder_without_images_is_refused(tmp_path):
     (tmp_path / "0").mkdir()
-    with pytest.raises(ContractError, match=r"has no images. Give one sub-folder of images per class"):
+    with pytest.raises(ContractError, match=r"has no images. Give some in it, or one sub-folder of images per class"):
         read_seeds(tmp_path)
 
 

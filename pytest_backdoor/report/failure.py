@@ -19,8 +19,7 @@ MEANINGS = {
     "natural control": "{} go there with the same region of a clean image of that class, at most",
 }
 NEXT = {
-    "backdoor": "do not deploy this model; retrain from trusted data or repair it (pytest-backdoor repair), scan "
-    "again, keep replay as a test",
+    "backdoor": "do not deploy this model; retrain from trusted data or repair it (pytest-backdoor repair), scan again",
     "inconclusive": "give what the first line asks for and scan again; this model is not cleared",
     "error": "correct what the first line names and scan again; this model is not cleared",
     "clean": "nothing to do",
@@ -35,7 +34,8 @@ def failure_text(result: ScanResult, alpha: float, command: str | None = None) -
         lines += _about_finding(finding, len(result.findings) > 1, seeds)
     lines += [("skipped", words.visible(reason)) for reason in result.skipped]
     lines += [("repeat", words.visible(command))] if command else []
-    lines += [("next", NEXT[result.verdict])]
+    saved = result.verdict == "backdoor" and any(finding.trigger_path for finding in result.findings)
+    lines += [("next", NEXT[result.verdict] + (", keep replay as a test" if saved else ""))]
     return "\n".join([words.headline(result), *(f"  {label:{WIDTH}}{text}" for label, text in lines)])
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from pytest_backdoor.results import ScanResult, from_dict, to_dict
 
 Property = tuple[str, Any]
-RESULT = "backdoor_result"
+OURS = "backdoor_"
+RESULT = f"{OURS}result"
 SCALARS = ("verdict", "p_value", "score", "seconds", "sha256")
 OF_FINDING = ("rule", "kind", "target", "source", "trigger")
 OF_TOOL = ("backend", "keras", "device")
@@ -26,7 +27,7 @@ def properties(result: ScanResult, tool: Mapping[str, str]) -> list[Property]:
     single = [(name, entry[name]) for name in SCALARS]
     single += [(name, finding.get(name)) for name in OF_FINDING]
     single += [(name, tool.get(name)) for name in OF_TOOL]
-    return [(RESULT, text)] + [(f"backdoor_{name}", value) for name, value in single if value is not None]
+    return [(RESULT, text)] + [(f"{OURS}{name}", value) for name, value in single if value is not None]
 
 
 def results_in(properties: Iterable[Property]) -> list[ScanResult]:
@@ -36,7 +37,7 @@ def results_in(properties: Iterable[Property]) -> list[ScanResult]:
 
 def tool_in(properties: Iterable[Property]) -> dict[str, str]:
     """Backend, Keras version and device of the process that wrote the properties."""
-    names = {f"backdoor_{name}": name for name in OF_TOOL}
+    names = {f"{OURS}{name}": name for name in OF_TOOL}
     return {names[name]: value for name, value in properties if name in names}
 
 

@@ -34,6 +34,14 @@ def test_backdoor_model_is_each_model_of_the_ini_list(models, pytester):
     result.stdout.fnmatch_lines(["*test_model[[]models/clean.keras] PASSED*", "*[[]models/sub/other.h5] PASSED*"])
 
 
+def test_a_list_of_models_that_cannot_be_read_is_wrong_usage(models, pytester):
+    models("clean.keras")
+    pytester.makefile(".toml", pytest='[pytest]\nbackdoor_models = "models"')
+    result = pytester.runpytest()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: ini key backdoor_models: *expects a list for type 'paths', got str*"])
+
+
 def test_a_marker_whose_model_is_no_path_fails_its_own_test_only(models, pytester):
     models("clean.keras")
     pytester.makeini(INI)
@@ -72,6 +80,12 @@ TAKES_ITS_OWN = (
             assert len(backdoor_seeds) == 4
     """,
     """
+    @pytest.mark.parametrize("one", [pytest.param(1, marks=pytest.mark.backdoor(model="models/other.keras"))])
+    @pytest.mark.parametrize("two", (2 for _ in range(1)))
+    def test_model(backdoor_model, one, two, backdoor_seeds):
+        assert len(backdoor_seeds) == 4
+    """,
+    """
     @pytest.fixture
     def backdoor_model():
         return 3
@@ -91,7 +105,7 @@ TAKES_ITS_OWN = (
 )
 
 
-@pytest.mark.parametrize("source", TAKES_ITS_OWN, ids=["indirect", "marked", "fixture", "params"])
+@pytest.mark.parametrize("source", TAKES_ITS_OWN, ids=["indirect", "marked", "parameter", "fixture", "params"])
 def test_a_test_that_chooses_its_models_itself_is_not_repeated_for_those_of_the_ini_list(
     models, pytester, seeds, monkeypatch, source
 ):
@@ -119,6 +133,36 @@ def test_a_fixture_around_backdoor_model_is_made_for_each_model_of_the_ini_list(
         """
     )
     pytester.runpytest().assert_outcomes(passed=2)
+
+
+def test_a_model_is_loaded_and_scanned_once_for_all_tests_of_a_module(models, pytester, asked):
+    models("clean.keras")
+    pytester.makepyfile(
+        """
+        import pytest
+        from pathlib import Path
+
+        @pytest.fixture(scope="module")
+        def model(load_backdoor_model):
+            Path("clean.keras").write_bytes(b"")
+            return load_backdoor_model("clean.keras")
+
+        @pytest.fixture(scope="session")
+        def result(backdoor_scan):
+            return backdoor_scan("models/clean.keras")
+
+        @pytest.mark.backdoor(alpha=0.03)
+        def test_first(model, result):
+            assert type(model).__name__ == "FakeModel"
+
+        def test_second(model, result):
+            assert result.verdict == "clean"
+        """
+    )
+    result = pytester.runpytest("--backdoor-report=json:report.json")
+    result.assert_outcomes(passed=2)
+    assert [entry["alpha"] for entry in asked()] == [0.03]
+    assert len(json.loads((pytester.path / "report.json").read_text())["models"]) == 1
 
 
 def test_a_test_that_pytest_cannot_repeat_is_told_to_name_its_model(models, pytester):
@@ -291,6 +335,25 @@ def test_a_wrong_argument_says_what_was_received(models, pytester):
     result.stdout.fnmatch_lines(
         ["E *OptionError: profile: unknown profile 'quik'. Did you mean 'quick'? Choose from: *"]
     )
+
+
+def test_an_error_of_an_assertion_ends_at_the_users_line(models, pytester):
+    pytester.makepyfile(
+        """
+        from pytest_backdoor import assert_covered
+
+        def test_coverage():
+            assert_covered("models/nosuch.keras", "nosuch.npz", minimum=3)
+
+        def test_scan(backdoor_scan):
+            backdoor_scan("models/nosuch.keras", alpha=3)
+        """
+    )
+    result = pytester.runpytest()
+    result.stdout.fnmatch_lines(["E *OptionError: minimum takes a share from 0 to 1, got 3.", "*.py:4: OptionError"])
+    result.stdout.fnmatch_lines(["E *OptionError: alpha: expected a number *, got 3.", "*.py:7: OptionError"])
+    result.stdout.no_fnmatch_line("*assertions.py*")
+    result.stdout.no_fnmatch_line("*plugin.py*")
 
 
 def test_the_random_generator_depends_on_seed_and_test_only(models, pytester):

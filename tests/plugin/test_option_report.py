@@ -69,8 +69,17 @@ def test_what_a_link_leads_to_is_written_and_a_pipe_stays_one(models, pytester):
     assert json.loads(reader.communicate(timeout=60)[0]) == json.loads(real.read_text())
 
 
-def test_collecting_alone_leaves_the_last_report(models, pytester):
+@pytest.mark.parametrize("flag", ["--co", "--fixtures", "--fixtures-per-test", "--cache-show=*", "--setup-plan"])
+def test_looking_without_running_leaves_the_last_report(models, pytester, monkeypatch, flag):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p pytest_backdoor.plugin -p fake_scan")
     models("clean.keras")
     (pytester.path / "r.json").write_text("kept")
-    assert pytester.runpytest("--backdoor-scan", "models", "--co", "--backdoor-report=json:r.json").ret == 0
-    assert (pytester.path / "r.json").read_text() == "kept"
+    result = pytester.runpytest("--backdoor-scan", "models", flag, "--backdoor-report=json:r.json")
+    assert (result.ret, (pytester.path / "r.json").read_text()) == (0, "kept")
+    result.stdout.no_fnmatch_line("*scanned:*")
+
+
+def test_a_report_is_written_where_pytest_cannot_write_its_own(models, pytester):
+    models("clean.keras")
+    pytester.runpytest("--backdoor-scan", "models", "--backdoor-report=json:r.json", "--junitxml=models/clean.keras/x")
+    assert json.loads((pytester.path / "r.json").read_text())["models"][0]["verdict"] == "clean"

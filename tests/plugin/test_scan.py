@@ -103,6 +103,21 @@ def test_without_files_it_says_that_nothing_was_scanned(models, pytester):
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
+def test_a_folder_without_models_beside_passing_tests_does_not_pass(models, pytester):
+    pytester.makepyfile(**{"tests/test_own": "def test_nothing(): pass"})
+    for name in ("models/.gitkeep", "docs/guide.md"):
+        path = pytester.path / name
+        path.parent.mkdir()
+        path.write_text(">>> 1 + 1\n2\n")
+    result = pytester.runpytest("--backdoor-scan", "tests", "models", "docs", "--doctest-glob=*.md")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["nothing to scan in models: it holds no model files ([*].keras, *) and no tests. *"])
+    result.stdout.no_fnmatch_line("nothing to scan in tests*")
+    result.stdout.no_fnmatch_line("nothing to scan in docs*")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert pytester.runpytest("--backdoor-scan", "models").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
 def test_weights_without_a_model_are_named_and_are_no_failure(models, pytester):
     models("clean.keras", "deep/clean.weights.h5", "env/pyvenv.cfg", "env/clean.weights.h5")
     result = pytester.runpytest("--backdoor-scan", "models")
@@ -146,6 +161,29 @@ def test_an_interrupted_run_reports_what_was_finished(models, pytester):
     document = json.loads((pytester.path / "report.json").read_text())
     assert [entry["path"] for entry in document["models"]] == ["models/backdoor.keras"]
     assert document["missing"] == ["models/interrupted.keras", "models/unscanned.keras"]
+
+
+def test_a_run_that_ends_in_the_debugger_reports_what_it_scanned(models, pytester):
+    models("backdoor.keras", "clean.keras")
+    pytester.makeconftest("import pytest\ndef pytest_exception_interact(): pytest.exit('left')")
+    result = pytester.runpytest("--backdoor-scan", "models")
+    result.stdout.fnmatch_lines(["| backdoor *| models/backdoor.keras |", "not scanned: models/clean.keras"])
+    result.stdout.no_fnmatch_line("not scanned: models/backdoor.keras")
+
+
+def test_a_scan_that_is_run_again_is_reported_once_more(models, pytester):
+    models("backdoor.keras")
+    pytester.makeconftest(  # as pytest-rerunfailures does
+        """
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            return [runtestprotocol(item, nextitem=nextitem) for _ in range(2)]
+        """
+    )
+    pytester.runpytest("--backdoor-scan", "models", "--backdoor-report=json:report.json")
+    entries = json.loads((pytester.path / "report.json").read_text())["models"]
+    assert [entry["verdict"] for entry in entries] == ["backdoor", "backdoor"]
 
 
 def test_junit_holds_the_result_as_properties(models, pytester):
@@ -208,7 +246,7 @@ def test_a_read_only_folder_for_triggers_is_said_and_nothing_crashes(models, pyt
     pytester.path.joinpath("taken").write_text("a file where the folder should be")
     result = pytester.runpytest("--backdoor-scan", "models", "--backdoor-folder=taken")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["  skipped  trigger not saved: taken/*", "| backdoor *"])
+    result.stdout.fnmatch_lines(["  skipped  trigger not saved: taken/*", "  next     *, scan again", "| backdoor *"])
 
 
 def test_the_header_says_what_decides_and_what_repeats_the_run(models, pytester):
@@ -251,6 +289,21 @@ def test_an_item_takes_options_from_a_marker_that_a_conftest_adds(models, pytest
     )
     pytester.runpytest("--backdoor-scan", "models").assert_outcomes(passed=1)
     assert asked()[0]["alpha"] == 0.03
+
+
+def test_a_mark_that_a_conftest_adds_skips_one_model(models, pytester):
+    models("backdoor.keras", "clean.keras")
+    pytester.makeconftest(
+        """
+        import pytest
+
+        def pytest_collection_modifyitems(items):
+            items[0].add_marker(pytest.mark.skip(reason="known"))
+        """
+    )
+    result = pytester.runpytest("--backdoor-scan", "models", "-rs")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["not scanned: models/backdoor.keras", "SKIPPED [[]1] models/backdoor.keras*: known"])
 
 
 def test_model_files_in_folders_that_pytest_leaves_out_are_no_clean_ones(models, pytester):
