@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeGuard
 
 from pytest_backdoor.errors import UnsafeModelError
-from pytest_backdoor.loading.config_walk import REBUILD, Node, nodes
+from pytest_backdoor.loading.config_walk import HOLDS, REBUILD, Node, nodes
 
 ALLOWANCE = 10  # times the stored weights
 FLOOR = 1_000_000  # weights, 4 MB: never worth refusing
@@ -137,7 +137,7 @@ def _lists(node: object) -> Iterator[Shape]:
         if isinstance(node, list):
             yield node
         children: Iterable[object] = node if isinstance(node, list) else node.values() if isinstance(node, dict) else ()
-        waiting += children
+        waiting += [child for child in children if isinstance(child, HOLDS)]
 
 
 def _is_size(value: object) -> TypeGuard[int | float]:
@@ -243,7 +243,8 @@ UNSHAPED: dict[str, Callable[[Node, Shape], int]] = {  # what a configuration sa
     "TextVectorization": _product("ngrams"),  # a list as long
     # Metrics of a model in the model that was compiled, which no file stores either.
     **dict.fromkeys(("IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"), _product("num_classes", "num_classes")),
-    **dict.fromkeys(("AUC", *(f"{a}At{b}" for a, b in CURVES)), _product("num_thresholds")),
+    **dict.fromkeys((f"{a}At{b}" for a, b in CURVES), _product("num_thresholds")),
+    "AUC": _product("num_thresholds", "num_labels"),
 }
 COUNTS: dict[str, Callable[[Node, Shape], int]] = {
     **UNSHAPED,

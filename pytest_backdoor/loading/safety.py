@@ -26,6 +26,8 @@ SUFFIXES = (".keras", ".h5", ".hdf5")
 ZIP, HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 KINDS = {ZIP: "a zip archive", HDF5: "an HDF5 file", b"\x80": "a pickle, which can run code"}
 AGAIN = "Download or save the model again."
+# In a configuration; the largest networks of Keras have some ten thousand objects and lists.
+PARTS = {",": (2_000_000, "values"), "{[": (500_000, "objects and lists")}
 
 
 def check(path: Path) -> None:
@@ -131,6 +133,7 @@ def _text(file: h5py.File, name: str) -> object:
 def _parse(text: object, name: str) -> dict[str, Any]:
     if not isinstance(text, str | bytes):
         raise UnreadableModelError(f"{name} is not text. Received: {type(text).__name__}. {AGAIN}")
+    _refuse_endless(text, name)
     try:
         parsed = json.loads(text)
     except RecursionError as error:
@@ -140,6 +143,14 @@ def _parse(text: object, name: str) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise UnreadableModelError(f"{name} does not describe a model. Received: {type(parsed).__name__}. {AGAIN}")
     return parsed
+
+
+def _refuse_endless(text: str | bytes, name: str) -> None:
+    """Raises UnreadableModelError for so much that reading it would take gigabytes and minutes."""
+    for marks, (most, what) in PARTS.items():
+        found = sum(text.count(mark) if isinstance(text, str) else text.count(mark.encode()) for mark in marks)
+        if found > most:
+            raise UnreadableModelError(f"{name} has {found:,} {what}, far more than any model has. {AGAIN}")
 
 
 def _refuse_other_keras(version: object) -> None:

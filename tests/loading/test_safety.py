@@ -125,6 +125,8 @@ def test_text_in_place_of_a_model_is_shown(tmp_path: Path) -> None:
         ("config.json", "[" * 100_000, "config.json is nested too deep to be a model."),
         ("config.json", '{"units": ' + "9" * 5000 + "}", "config.json is not JSON. Received: Exceeds the limit"),
         ("metadata.json", "", "metadata.json is not JSON."),
+        ("config.json", "[" + "1," * 2_000_001, "config.json has 2,000,001 values, far more than any model has."),
+        ("metadata.json", b"[" + b"{}," * 500_001, "metadata.json has 500,002 objects and lists, far more than any"),
         ("metadata.json", "{}", "the file does not say which Keras saved it. Received: None."),
     ],
 )
