@@ -17,7 +17,15 @@ Exception
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+LINE = 300  # characters
+NOISE = re.compile(
+    r"\x1b\[[0-9;]*m|\{\{\w+ \S+\}\} | \[Op:.*"
+)  # bold, as Keras prints, and names of TensorFlow's graph
+NODE = "\n\t [[{{node"  # what TensorFlow prints behind the reason
+WRAPPED = "Exception encountered"
 
 
 class BackdoorFound(AssertionError):
@@ -69,3 +77,13 @@ class AttackError(BackdoorError):
 
 class OptionError(BackdoorError):
     """An option has a value that cannot be used."""
+
+
+def reason(problem: Exception) -> str:
+    """What went wrong innermost, in one line: Keras and TensorFlow wrap it in where it did."""
+    told, node, _ = str(problem).rpartition(f"{WRAPPED}:")[2].partition(NODE)
+    lines = [line.strip() for line in NOISE.sub("", told).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(WRAPPED)]
+    first = lines[-1:] if node else lines[:2] if lines and lines[0].endswith(":") else lines[:1]
+    line = " ".join(first) or type(problem).__name__
+    return f"{line[: LINE - 3]}..." if len(line) > LINE else line.rstrip(".")
