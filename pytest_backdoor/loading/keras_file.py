@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_backdoor.errors import UnreadableModelError, reason
-from pytest_backdoor.loading import probe
+from pytest_backdoor.loading import probe, rehearsal
 
 if TYPE_CHECKING:
     import keras
@@ -21,6 +21,8 @@ def opened(model: Any) -> Any:
 def load(path: Path) -> keras.Model:
     """The model in the file, not compiled; raises UnreadableModelError or UnsafeModelError."""
     probe.check(path)
+    if path.suffix != ".keras":  # only such a file states the shapes that Keras builds its layers for
+        rehearsal.check(path)
     import keras
 
     try:

@@ -3,7 +3,7 @@
 Keras allocates a layer's weights from its configuration before it looks at the stored ones: an 11.7 KB file that holds
 ``Dense(units=400_000_000)`` asks for 12.8 GB. Each count here is at most the true one, so an honest file stays below
 what it stores; the factor in ``ALLOWANCE`` is for layers that several nested models share. It bounds what a layer
-states about itself. An .h5 file states no input shapes for a Sequential model, where only the layers' own sizes count.
+states about itself. An .h5 file states no input shapes that Keras keeps to: see ``rehearsal``.
 """
 
 from __future__ import annotations
