@@ -21,6 +21,7 @@ from pytest_backdoor.loading.parameters import (
     refuse_unrolled,
     refuse_unshaped,
 )
+from pytest_backdoor.values import other_than_file
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 ZIP, HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
@@ -69,8 +70,8 @@ def _refuse_wrong_file(path: Path) -> None:
 
 def _first_bytes(path: Path) -> bytes:
     try:
-        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
-            raise UnreadableModelError("this is a folder or a device, not a file. Give the path of a model file.")
+        if other := other_than_file(path):
+            raise UnreadableModelError(f"this is {other}, not a file. Give the path of a model file.")
         with path.open("rb") as file:
             return file.read(len(HDF5))
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte

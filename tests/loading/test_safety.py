@@ -76,12 +76,12 @@ def test_a_missing_file_is_named_as_such(tmp_path: Path) -> None:
 
 def test_a_folder_is_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "folder.keras").mkdir()
-    assert complaint(tmp_path / "folder.keras").startswith("this is a folder or a device, not a file.")
+    assert complaint(tmp_path / "folder.keras").startswith("this is a folder, not a file.")
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.keras")
-    assert complaint(tmp_path / "pipe.keras").startswith("this is a folder or a device, not a file.")
+    assert complaint(tmp_path / "pipe.keras").startswith("this is a pipe, not a file.")
 
 
 def test_a_path_with_a_null_byte_is_refused() -> None:
