@@ -144,7 +144,8 @@ def find(paths: Sequence[Path]) -> Found:
         elif path.is_file():
             _add(path.parent.resolve() / path.name, found, named=True)
         else:
-            raise OptionError(f"no such file or folder: {path}")
+            other = values.other_than_file(path)
+            raise OptionError(f"{path} is {other}, not a file" if other else f"no such file or folder: {path}")
     return found
 
 

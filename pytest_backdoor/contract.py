@@ -82,7 +82,8 @@ def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.G
     predicted = logits.argmax(-1)
     _check_answers(logits, predicted, seeds)
     if model.gradients:  # what a function answers is read as chances or as logits batch by batch, and is not judged
-        _check_alone(subject, images[:ALONE], logits[:ALONE])
+        with computed():
+            _check_alone(subject, images[:ALONE], logits[:ALONE])
     accuracy = None if seeds.labels is None else float(np.mean(predicted == seeds.labels))
     if accuracy is not None and accuracy < min_accuracy:
         shares = ", ".join(

@@ -18,11 +18,16 @@ Exception
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
+LINE = 300  # characters
+NOISE = re.compile(r"\x1b\[[0-9;]*m|\{\{\w+ \S+\}\} | \[Op:.*")  # bold of Keras, names of TensorFlow's graph
+NODE = "\n\t [[{{node"  # what TensorFlow prints behind the reason
+WRAPPED = "Exception encountered"
 
 
 class BackdoorFound(AssertionError):
@@ -88,3 +93,13 @@ def plain(function: Callable[P, R]) -> Callable[P, R]:
             raise problem.with_traceback(None) from None
 
     return called
+
+
+def reason(problem: Exception) -> str:
+    """What went wrong innermost, in one line: Keras and TensorFlow wrap it in where it did."""
+    told, node, _ = str(problem).rpartition(f"{WRAPPED}:")[2].partition(NODE)
+    lines = [line.strip() for line in NOISE.sub("", told).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(WRAPPED)]
+    first = lines[-1:] if node else lines[:2] if lines and lines[0].endswith(":") else lines[:1]
+    line = " ".join(first) or type(problem).__name__
+    return f"{line[: LINE - 3]}..." if len(line) > LINE else line.rstrip(".")

@@ -117,6 +117,14 @@ def overridden(model: Any) -> str | None:
     return next(filter(None, map(overridden, model.layers)), None)
 
 
+def most_axes(model: Any) -> int:
+    """The most axes that anything in the network has, at any depth."""
+    operations = getattr(model, "_functional", model).operations
+    nodes = [node for operation in operations for node in operation._inbound_nodes]
+    own = [len(tensor.shape) for node in nodes for tensor in node.output_tensors]
+    return max(*own, *(most_axes(operation) for operation in operations if _has_graph(operation)), 0)
+
+
 def has_batch_norm(model: Any) -> bool:
     """Whether any layer normalises by the statistics of a batch."""
     return any(isinstance(layer, keras.layers.BatchNormalization) for layer in layers_of(model))

@@ -108,9 +108,7 @@ def read_seeds(path: Path | str, what: str = "seeds") -> Seeds:
     if path.is_dir():
         return _read_folder(path)
     try:
-        if not zipfile.is_zipfile(path):  # NumPy reads other files too, and says little of a damaged one
-            raise ValueError("it is missing, damaged or not an .npz")
-        refuse_bomb(path)
+        refuse_other(path)
         with np.load(path, allow_pickle=False) as stored:
             if "x" not in stored.files:
                 raise ContractError(f"{what} {path} hold {', '.join(stored.files) or 'nothing'} and no x. {PACKED}.")
@@ -121,8 +119,12 @@ def read_seeds(path: Path | str, what: str = "seeds") -> Seeds:
         raise ContractError(f"{what} {path} cannot be read: {_said(problem)}. {PACKED}.") from problem
 
 
-def refuse_bomb(path: Path | str) -> None:
-    """Raises ValueError for an .npz that unpacks to far more than images or a trigger would."""
+def refuse_other(path: Path | str) -> None:
+    """Raises ValueError for what is no .npz, or unpacks to far more than images or a trigger would."""
+    if other := values.other_than_file(path):
+        raise ValueError(f"it is {other}, not a file")
+    if not zipfile.is_zipfile(path):  # NumPy reads other files too, and says little of a damaged one
+        raise ValueError("it is missing, damaged or not an .npz")
     stored = Path(path).stat().st_size
     with zipfile.ZipFile(path) as file:
         unpacked = sum(member.file_size for member in file.infolist())

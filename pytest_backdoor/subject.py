@@ -13,7 +13,7 @@ from keras import ops
 
 from pytest_backdoor.backend import compiled
 from pytest_backdoor.deadline import ask
-from pytest_backdoor.errors import BackdoorError, ContractError, OutOfScopeError
+from pytest_backdoor.errors import BackdoorError, ContractError, OutOfScopeError, reason
 from pytest_backdoor.network import (
     LEAST,
     Layer,
@@ -22,6 +22,7 @@ from pytest_backdoor.network import (
     layer_outputs,
     layers_of,
     mixing,
+    most_axes,
     neuron_layers,
     output_activation,
     overridden,
@@ -35,6 +36,7 @@ from pytest_backdoor.scalings import Scaling
 
 BATCH = 256  # images per prediction, at most
 ROUNDED = 1e-3  # that a probability may lie below 0
+AXES = 64  # of anything in a network; TensorFlow ends the process at 255
 VALUE = 4  # bytes of a number
 BACKWARD = 2  # times the outputs of all layers that a forward and backward pass holds, roughly
 CHANGED = 6  # times an image that its triggered copy, its mask, its pattern and their gradients take
@@ -225,6 +227,8 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
             f"{own} has a call() of its own, and a scan would follow its layers only. Write what call() does as layers,"
             " and give keras.Model(inputs, outputs)."
         )
+    if (axes := most_axes(model)) > AXES:
+        raise OutOfScopeError(f"a layer of the model puts out {axes} axes. Only image models are scanned.")
     with computed():
         headless = with_logits(model)
 
@@ -250,7 +254,9 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
     def read(images: Any) -> Any:
         return _float32(with_features(headless, images))
 
-    white, network = _white(model), compiled(logits)  # once, for all scalings and searches
+    with computed():  # a layer may hold anything
+        white = _white(model)
+    network = compiled(logits)  # once, for all scalings and searches
     return Classifier(
         name,
         inputs,
@@ -278,8 +284,7 @@ def computed() -> Iterator[None]:
     except BackdoorError:
         raise
     except Exception as problem:  # of any backend, and of any operation
-        said = str(problem).strip().partition("\n")[0]
-        raise ContractError(f"the model cannot be computed: {type(problem).__name__}: {said}") from problem
+        raise ContractError(f"the model cannot be computed: {type(problem).__name__}: {reason(problem)}") from problem
 
 
 def _float32(values: Any) -> Any:
@@ -383,8 +388,9 @@ def _white(model: keras.Model) -> float | None:
     """
     for layer in layers_of(model):
         if type(layer).__name__ == "Rescaling":
-            white = float(np.max((1.0 - np.asarray(layer.offset)) / np.asarray(layer.scale)))
-            return white if white > 0 else None
+            with np.errstate(all="ignore"):
+                white = float(np.max((1.0 - np.asarray(layer.offset)) / np.asarray(layer.scale)))
+            return white if 0 < white < np.inf else None
         if type(layer).__name__ == "Normalization":
             return 255.0 if np.max(ops.convert_to_numpy(layer.mean)) > 1 else 1.0
         if layer.weights and not isinstance(layer, keras.Model):

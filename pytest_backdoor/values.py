@@ -7,6 +7,7 @@ import math
 import os
 import re
 import reprlib
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ DURATION = re.compile(r"(?:(?P<h>[\d.]+)h)?(?:(?P<m>[\d.]+)m)?(?:(?P<s>[\d.]+)s?
 SIZES = {"g": 2**30, "m": 2**20, "k": 2**10, "": 1}
 SIZE = re.compile(r"(?P<count>[\d.]+)(?P<unit>[gmk]?)b?", re.ASCII)
 WHOLE = re.compile(r"\d{1,300}", re.ASCII)  # Python itself reads no more than some thousand digits
+KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 SETTING = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
@@ -113,6 +115,15 @@ def some_path(value: Any) -> Path:
     if found is None:
         raise OptionError("expected a path, got None.")
     return found
+
+
+def other_than_file(path: str | os.PathLike[str]) -> str:
+    """What a path is that is no file, which to open could take for ever; empty for a file, and where nothing is."""
+    try:
+        kind = stat.S_IFMT(os.stat(path).st_mode)
+    except (OSError, ValueError):  # ValueError: a null byte
+        return ""
+    return "" if kind == stat.S_IFREG else KINDS.get(kind, "a device")
 
 
 def seeds_names(model: Path) -> tuple[Path, Path]:

@@ -317,3 +317,23 @@ def test_a_model_that_answers_an_image_otherwise_alone_is_out_of_scope():
     together = keras.Model(model.inputs, model.outputs[0] - keras.ops.mean(model.outputs[0], axis=0, keepdims=True))
     with pytest.raises(OutOfScopeError, match=r"layer mean\w* brings the images of a batch together, so that"):
         check(classifier(together, "m"), as_seeds(images), 0.0, np.random.default_rng(0))
+
+
+class Counted(layers.Layer):
+    """Fails once the number of images varies, as unfolding does."""
+
+    def compute_output_spec(self, values):
+        return keras.KerasTensor(values.shape, values.dtype)
+
+    def call(self, values):
+        if values.shape[0] is None:
+            raise ValueError("how many images?")
+        return values
+
+
+def test_a_model_that_fails_on_another_number_of_images_is_an_error_of_the_model():
+    model = two_pixels()
+    model = keras.Model(model.inputs, Counted()(model.outputs[0]))
+    images = np.random.default_rng(0).random((40, 1, 2, 1)).astype("float32")
+    with pytest.raises(ContractError, match=r"the model cannot be computed: ValueError: how many images\?"):
+        check(classifier(model, "m"), as_seeds(images), 0.0, np.random.default_rng(0))

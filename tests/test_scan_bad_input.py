@@ -73,7 +73,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.keras")
     verdict, error = ended(scan(tmp_path / "pipe.keras", options=SHORT))
     assert verdict == "error"
-    assert error.startswith("this is a folder or a device, not a file")
+    assert error.startswith("this is a pipe, not a file")
 
 
 def test_weights_that_are_no_numbers_are_an_error(tmp_path, clean):

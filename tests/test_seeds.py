@@ -1,5 +1,6 @@
 """Seeds from arrays, archives and folders."""
 
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -150,6 +151,12 @@ def test_an_archive_without_x_is_refused_with_what_it_holds(tmp_path):
 def test_an_archive_with_pickled_arrays_is_not_opened(tmp_path):
     with pytest.raises(ContractError, match=r"seeds .*a.npz cannot be read: Object arrays cannot be loaded"):
         read_seeds(save(tmp_path / "a.npz", x=np.array([{}, []], object)))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.npz")
+    with pytest.raises(ContractError, match=r"seeds .*a.npz cannot be read: it is a pipe, not a file\. Give"):
+        read_seeds(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, -30])

@@ -434,6 +434,48 @@ def test_a_layer_that_fails_on_the_images_is_an_error_of_the_model():
         classifier(model, "m")
 
 
+class Failing(layers.Layer):
+    """Fails when it is used, and Keras says where in several lines."""
+
+    def compute_output_spec(self, values):
+        return keras.KerasTensor(values.shape, values.dtype)
+
+    def call(self, values):
+        raise ValueError("as such")
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (layers.CategoryEncoding(4), r"InvalidArgumentError: Input \S+ must be non-negative! .* found: -9$"),
+        (Failing(), "ValueError: as such$"),
+    ],
+)
+def test_what_a_failing_layer_says_is_told_without_where_it_is(layer, reason):
+    with pytest.raises(ContractError, match=f"^the model cannot be computed: {reason}"):
+        classifier(after(lambda scores: layer(0 * scores - 9)), "m")
+
+
+@pytest.mark.parametrize("scale", ["a", None, 10**400, []])
+def test_a_rescaling_by_what_is_no_number_is_an_error_of_the_model(scale):
+    model = after(lambda scores: scores)
+    made = keras.Sequential([keras.Input((6, 6, 1)), layers.Rescaling(1.0), model])
+    made.layers[0].scale = scale
+    with pytest.raises(ContractError, match=r"the model cannot be computed: \w+: "):
+        classifier(made, "m")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_rescaling_by_zero_says_nothing_of_white():
+    assert classifier(sequential(layers.Rescaling(0.0), layers.Dense(2)), "m").white is None
+
+
+def test_a_model_of_tensors_that_tensorflow_does_not_survive_is_out_of_scope():
+    deep = keras.Sequential([keras.Input((4,)), layers.Reshape((4, *[1] * 300)), layers.Flatten()])
+    with pytest.raises(OutOfScopeError, match="a layer of the model puts out 302 axes"):
+        classifier(after(deep), "m")
+
+
 TOGETHER = {
     "the spread over the batch": lambda scores: scores * ops.var(scores, axis=0, keepdims=True),
     "the sum over the batch": lambda scores: scores + ops.sum(scores, axis=-2, keepdims=True),

@@ -19,6 +19,7 @@ from pytest_backdoor.loading.builtin import (
     is_builtin_function,
 )
 
+HOLDS = (dict, list)  # a million numbers in a list need no look each
 DEPTH = 100  # a model nested 30 models deep reaches it; Python's own limit would end in a RecursionError
 REBUILD = (
     "Rebuild and save the model without it or, if you trust the file, load it yourself and give the model object to "
@@ -51,9 +52,9 @@ def nodes(config: object) -> Iterator[tuple[Node, str]]:
         if isinstance(node, dict):
             layer = _layer_name(node) or layer
             yield node, layer
-            waiting += [(value, layer, depth + 1) for value in reversed(node.values())]
+            waiting += [(value, layer, depth + 1) for value in reversed(node.values()) if isinstance(value, HOLDS)]
         elif isinstance(node, list):
-            waiting += [(value, layer, depth + 1) for value in reversed(node)]
+            waiting += [(value, layer, depth + 1) for value in reversed(node) if isinstance(value, HOLDS)]
 
 
 def _layer_name(node: Node) -> str:

@@ -6,8 +6,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_backdoor.errors import UnreadableModelError
-from pytest_backdoor.loading import probe
+from pytest_backdoor.errors import UnreadableModelError, reason
+from pytest_backdoor.loading import probe, rehearsal
 
 if TYPE_CHECKING:
     import keras
@@ -21,6 +21,8 @@ def opened(model: Any) -> Any:
 def load(path: Path) -> keras.Model:
     """The model in the file, not compiled; raises UnreadableModelError or UnsafeModelError."""
     probe.check(path)
+    if path.suffix != ".keras":  # only such a file states the shapes that Keras builds its layers for
+        rehearsal.check(path)
     import keras
 
     try:
@@ -30,13 +32,6 @@ def load(path: Path) -> keras.Model:
             return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever a damaged configuration leads to
         raise UnreadableModelError(
-            f"{path}: Keras {keras.__version__} cannot load the model. Received: {_reason(error)}. Save it again "
+            f"{path}: Keras {keras.__version__} cannot load the model. Received: {reason(error)}. Save it again "
             f"with this Keras, or load it yourself and give the model object to assert_no_backdoor."
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what went wrong innermost: Keras wraps an error once for each model around the layer."""
-    innermost = str(error).rpartition("Exception encountered:")[2].strip()
-    line = innermost.splitlines()[0].strip() if innermost else type(error).__name__
-    return f"{line[:297]}..." if len(line) > 300 else line.rstrip(".")

@@ -3,7 +3,7 @@
 Keras allocates a layer's weights from its configuration before it looks at the stored ones: an 11.7 KB file that holds
 ``Dense(units=400_000_000)`` asks for 12.8 GB. Each count here is at most the true one, so an honest file stays below
 what it stores; the factor in ``ALLOWANCE`` is for layers that several nested models share. It bounds what a layer
-states about itself. An .h5 file states no input shapes for a Sequential model, where only the layers' own sizes count.
+states about itself. An .h5 file states no input shapes that Keras keeps to: see ``rehearsal``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeGuard
 
 from pytest_backdoor.errors import UnsafeModelError
-from pytest_backdoor.loading.config_walk import REBUILD, Node, nodes
+from pytest_backdoor.loading.config_walk import HOLDS, REBUILD, Node, nodes
 
 ALLOWANCE = 10  # times the stored weights
 FLOOR = 1_000_000  # weights, 4 MB: never worth refusing
@@ -137,7 +137,7 @@ def _lists(node: object) -> Iterator[Shape]:
         if isinstance(node, list):
             yield node
         children: Iterable[object] = node if isinstance(node, list) else node.values() if isinstance(node, dict) else ()
-        waiting += children
+        waiting += [child for child in children if isinstance(child, HOLDS)]
 
 
 def _is_size(value: object) -> TypeGuard[int | float]:
@@ -243,7 +243,8 @@ UNSHAPED: dict[str, Callable[[Node, Shape], int]] = {  # what a configuration sa
     "TextVectorization": _product("ngrams"),  # a list as long
     # Metrics of a model in the model that was compiled, which no file stores either.
     **dict.fromkeys(("IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"), _product("num_classes", "num_classes")),
-    **dict.fromkeys(("AUC", *(f"{a}At{b}" for a, b in CURVES)), _product("num_thresholds")),
+    **dict.fromkeys((f"{a}At{b}" for a, b in CURVES), _product("num_thresholds")),
+    "AUC": _product("num_thresholds", "num_labels"),
 }
 COUNTS: dict[str, Callable[[Node, Shape], int]] = {
     **UNSHAPED,

@@ -21,11 +21,14 @@ from pytest_backdoor.loading.parameters import (
     refuse_unrolled,
     refuse_unshaped,
 )
+from pytest_backdoor.values import other_than_file
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 ZIP, HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 KINDS = {ZIP: "a zip archive", HDF5: "an HDF5 file", b"\x80": "a pickle, which can run code"}
 AGAIN = "Download or save the model again."
+# In a configuration; the largest networks of Keras have some ten thousand objects and lists.
+PARTS = {",": (2_000_000, "values"), "{[": (500_000, "objects and lists")}
 
 
 def check(path: Path) -> None:
@@ -67,8 +70,8 @@ def _refuse_wrong_file(path: Path) -> None:
 
 def _first_bytes(path: Path) -> bytes:
     try:
-        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
-            raise UnreadableModelError("this is a folder or a device, not a file. Give the path of a model file.")
+        if other := other_than_file(path):
+            raise UnreadableModelError(f"this is {other}, not a file. Give the path of a model file.")
         with path.open("rb") as file:
             return file.read(len(HDF5))
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte
@@ -131,6 +134,7 @@ def _text(file: h5py.File, name: str) -> object:
 def _parse(text: object, name: str) -> dict[str, Any]:
     if not isinstance(text, str | bytes):
         raise UnreadableModelError(f"{name} is not text. Received: {type(text).__name__}. {AGAIN}")
+    _refuse_endless(text, name)
     try:
         parsed = json.loads(text)
     except RecursionError as error:
@@ -140,6 +144,14 @@ def _parse(text: object, name: str) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise UnreadableModelError(f"{name} does not describe a model. Received: {type(parsed).__name__}. {AGAIN}")
     return parsed
+
+
+def _refuse_endless(text: str | bytes, name: str) -> None:
+    """Raises UnreadableModelError for so much that reading it would take gigabytes and minutes."""
+    for marks, (most, what) in PARTS.items():
+        found = sum(text.count(mark) if isinstance(text, str) else text.count(mark.encode()) for mark in marks)
+        if found > most:
+            raise UnreadableModelError(f"{name} has {found:,} {what}, far more than any model has. {AGAIN}")
 
 
 def _refuse_other_keras(version: object) -> None:

@@ -130,6 +130,8 @@ def test_an_h5_file_of_a_functional_model_states_its_shapes_in_the_inputs() -> N
         ("TextVectorization", {"ngrams": 18}, [], 18),
         ("MeanIoU", {"num_classes": 30}, [], 900),
         ("PrecisionAtRecall", {"num_thresholds": 30}, [], 30),
+        ("AUC", {"num_thresholds": 30}, [], 30),
+        ("AUC", {"num_thresholds": 30, "multi_label": True, "num_labels": 5}, [], 150),
         ("GroupQueryAttention", {"num_query_heads": 2, "head_dim": 3}, [None, 9, 5], 2 * 3 * 5),
         ("BatchNormalization", {"axis": 1}, [None, 8, 4], 8),
         ("LayerNormalization", {"axis": [-2, -1]}, [None, 8, 4], 32),

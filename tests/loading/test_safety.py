@@ -76,12 +76,12 @@ def test_a_missing_file_is_named_as_such(tmp_path: Path) -> None:
 
 def test_a_folder_is_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "folder.keras").mkdir()
-    assert complaint(tmp_path / "folder.keras").startswith("this is a folder or a device, not a file.")
+    assert complaint(tmp_path / "folder.keras").startswith("this is a folder, not a file.")
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.keras")
-    assert complaint(tmp_path / "pipe.keras").startswith("this is a folder or a device, not a file.")
+    assert complaint(tmp_path / "pipe.keras").startswith("this is a pipe, not a file.")
 
 
 def test_a_path_with_a_null_byte_is_refused() -> None:
@@ -125,6 +125,8 @@ def test_text_in_place_of_a_model_is_shown(tmp_path: Path) -> None:
         ("config.json", "[" * 100_000, "config.json is nested too deep to be a model."),
         ("config.json", '{"units": ' + "9" * 5000 + "}", "config.json is not JSON. Received: Exceeds the limit"),
         ("metadata.json", "", "metadata.json is not JSON."),
+        ("config.json", "[" + "1," * 2_000_001, "config.json has 2,000,001 values, far more than any model has."),
+        ("metadata.json", b"[" + b"{}," * 500_001, "metadata.json has 500,002 objects and lists, far more than any"),
         ("metadata.json", "{}", "the file does not say which Keras saved it. Received: None."),
     ],
 )

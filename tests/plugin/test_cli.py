@@ -195,6 +195,7 @@ def test_a_folder_that_cannot_be_read_is_no_clean_folder(models, scan, monkeypat
     ("arguments", "message"),
     [
         (["nowhere"], "no such file or folder: nowhere"),
+        (["/dev/null"], "/dev/null is a device, not a file"),
         (["models", "--alpha=2"], "--alpha: expected a number from 0 to 1, both excluded, got '2'."),
         (["models", "--set=search.stepz=3"], "unknown setting 'search.stepz'. Did you mean 'search.steps'?"),
         (["models", f"--seed={'9' * 5000}"], "--seed: expected a whole number from 0 up"),

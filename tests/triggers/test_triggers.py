@@ -123,6 +123,11 @@ def test_a_file_that_is_no_trigger_is_refused_by_its_name(tmp_path, content):
         Trigger.load(file)
 
 
+def test_a_device_is_no_trigger():
+    with pytest.raises(TriggerError, match=r"no trigger in /dev/zero: it is a device, not a file\. Give the"):
+        Trigger.load("/dev/zero")
+
+
 def test_a_missing_file_is_no_trigger(tmp_path):
     with pytest.raises(TriggerError, match=r"no trigger in .*gone.npz"):
         Trigger.load(tmp_path / "gone.npz")
