@@ -30,7 +30,8 @@ class Outcome:
     """What held-out seeds say of a suspicion: a finding, that they are too few, or neither, which refutes it."""
 
     finding: Finding | None = None
-    undecided: Evidence | None = None  # what the trigger does to them, where they are too few
+    undecided: Evidence | None = None  # what the trigger does to them, where they are too few or it proves nothing
+    holds: bool = False  # whether it proves nothing, though they are enough
     image_gradients: int = 0
 
 

@@ -20,6 +20,7 @@ ABOUT = 0.1  # accuracy that one scaling may lack to another and still be the ri
 SURELY = 0.05  # p-value at which one scaling is more accurate than another
 DEVIATIONS = 1.1  # standard errors by which the labels must surprise the model less; a single seed makes one
 LEAST_LEAD, MOST_LEAD = 0.25, 250.0  # of the first class over the second, in nats, as trained networks have it
+ABOUT_ONE, MOST_FOR_ONE = 0.15, 1.5  # what one-hot answers may miss in sum, and may be at most, in the median
 MOST_SURPRISED = 10.0  # cross-entropy in nats that a single seed counts for at most
 ALONE = 8  # seeds that are also asked one by one
 SAMPLE = 500  # seeds that every scaling is tried on, at most
@@ -181,12 +182,13 @@ def _best(logits: list[np.ndarray], labels: np.ndarray | None) -> int:
     """Which scaling suits best, of those in which the model is about as often right and leads as networks do.
 
     That is the first, the likeliest, unless the labels surprise the model less in another; without labels the one in
-    which most classes are seen.
+    which most classes are seen. With labels one in which the answers are about one-hot comes before any other.
     """
     alike = list(range(len(logits))) if labels is None else _as_accurate(logits, labels)
     likely = [number for number in alike if LEAST_LEAD <= _lead(logits[number]) <= MOST_LEAD] or alike
     if labels is None:
         return max(likely, key=lambda number: _diversity(logits[number].argmax(-1)))
+    likely = [number for number in likely if _one_hot(logits[number])] or likely
     best = likely[0]
     for number in likely[1:]:
         gain = _surprise(logits[best], labels) - _surprise(logits[number], labels)
@@ -209,6 +211,15 @@ def _lead(logits: np.ndarray) -> float:
     """
     first = np.sort(logits, axis=-1)[:, -2:]
     return float(np.median(first[:, -1] - first[:, 0]))
+
+
+@np.errstate(invalid="ignore")
+def _one_hot(answers: np.ndarray) -> bool:
+    """Whether the answers are about the ones and zeros themselves, which a network was taught by squared error.
+
+    They are no logits: read as such, they are unsure however right they are, and less so in a scale 255 times as large.
+    """
+    return bool(np.median(np.abs(answers.sum(-1) - 1)) <= ABOUT_ONE and np.median(answers.max(-1)) <= MOST_FOR_ONE)
 
 
 @np.errstate(invalid="ignore")

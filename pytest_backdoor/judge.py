@@ -47,6 +47,8 @@ SPREAD = {
 MAP_SPREAD = 0.6
 WEIGHT = 12
 DOUBTFUL = ("tone",)  # searches whose triggers plain rules do not tell from those of clean models
+# Nor those of these, of so few classes: two of them may be alike by nature, and there are hardly other pairs.
+PAIRED, FEW = ("pair", "fuzzing pair"), 5
 # Strong by plain rules: at most so much of the median class, or of the next pair; a label map of at least that match.
 RATIO = {
     "patch": 0.5,

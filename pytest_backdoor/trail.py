@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_backdoor import judge
 from pytest_backdoor.confirmation import Outcome
@@ -53,14 +53,14 @@ class Trail:
         if outcome.finding is None or self.yardstick.proves(suspicion):
             return outcome
         estimate, low, high = outcome.finding.attack_success
-        return Outcome(None, Evidence("transfer", estimate, (low, high)), outcome.image_gradients)
+        return Outcome(None, Evidence("transfer", estimate, (low, high)), True, outcome.image_gradients)
 
     def take(self, suspicion: Suspicion, outcome: Outcome) -> None:
         """Notes what held-out seeds say of a suspicion, and of the others with the same trigger."""
         self.confirming += outcome.image_gradients
         same = [each for each in self.suspicions if each.trigger is suspicion.trigger]
         if outcome.undecided is not None:
-            self.undecided += [(each, outcome.undecided) for each in same]
+            self.undecided += [(replace(each, confirmed=outcome.holds), outcome.undecided) for each in same]
         held = outcome.finding is not None
         self.suspicions = [each.tried(held) if each in same else each for each in self.suspicions]
 
@@ -84,7 +84,7 @@ def doubtful(p_value: float, suspicion: Suspicion, transfer: Evidence) -> str:
     The seeds are too few, or the trigger holds and there are no clean models to compare with.
     """
     low, _ = transfer.interval or (0.0, 1.0)
-    if low >= judge.SUCCESS_LOW.get(suspicion.kind, 0.0):
+    if suspicion.confirmed:
         return (
             f"the {suspicion.check} search found a trigger that works on {transfer.value:.0%} of the held-out seeds "
             f"({suspicion.kind}{_led_to(suspicion)}), but clean models may have one too, and the reference has none "

@@ -21,10 +21,11 @@ class Yardstick:
     tests: int = 0  # of a full scan, which plain rules correct for
     seeing: frozenset[str] = frozenset()  # searches that find a trigger of some size in any clean model
     strange: bool = False  # a kind of network that plain rules were never tried on
+    doubtful: tuple[str, ...] = judge.DOUBTFUL
 
     def proves(self, suspicion: Suspicion) -> bool:
         """Whether such a trigger, where it holds on held-out seeds, is more than what clean models may have too."""
-        return self.stratum is not None or (not self.strange and suspicion.check not in judge.DOUBTFUL)
+        return self.stratum is not None or (not self.strange and suspicion.check not in self.doubtful)
 
     def p_value(self, suspicions: Sequence[Suspicion]) -> float:
         """The p-value of a model with these suspicions, for everything that was and could be tried."""
@@ -71,4 +72,11 @@ def choose(subject: Subject, options: Options, mode: str, methods: str, seeds: i
         few = WIDER * classes <= found.classes
         return Yardstick(found.name, found, seeing=found.seeing & seeing if few else found.seeing)
     tests = sum(len(judge.TESTS[method]) for method in used)
-    return Yardstick(f"uncalibrated: {found}", None, tests, seeing, bool(subject.mixing))
+    return Yardstick(f"uncalibrated: {found}", None, tests, seeing, bool(subject.mixing), _doubtful(classes))
+
+
+def _doubtful(classes: int) -> tuple[str, ...]:
+    """The searches whose triggers plain rules do not tell from those of clean models of so many classes."""
+    alike = judge.PAIRED if classes <= judge.FEW else ()
+    target = ("fuzzing",) if classes == 2 else ()  # which is a pair, and of the other one no size is known
+    return (*judge.DOUBTFUL, *alike, *target)

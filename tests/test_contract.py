@@ -97,6 +97,16 @@ def test_a_scaling_leads_as_trained_networks_do():
     assert _best([doubtful, sure, 2 * sure], labels) == 2
 
 
+def test_answers_that_are_ones_and_zeros_are_no_unsure_logits():
+    """A network taught by squared error answers so in its own scale; one 255 times as large looks surer."""
+    classes = np.arange(40) % 4
+    one_hot = 0.8 * np.eye(4)[classes] + 0.05
+    assert _best([one_hot, 255 * one_hot], classes) == 0
+    assert _best([255 * one_hot, one_hot], classes) == 1
+    assert _best([one_hot - 0.1, 255 * one_hot], classes) == 1  # sums of 0.6
+    assert _best([6 * np.eye(4)[classes] - 1.25, 255 * one_hot], classes) == 1  # sums of 1, but of logits
+
+
 def test_without_labels_most_classes_are_seen_where_the_model_leads_as_networks_do():
     classes = np.arange(40) % 4
     three, four = np.minimum(classes, 2), classes

@@ -160,6 +160,24 @@ def test_without_a_reference_like_the_model_the_plain_rules_are_taken_and_say_wh
     assert chosen.name.startswith("uncalibrated: ")
 
 
+@pytest.mark.parametrize(
+    ("check", "kind", "classes", "proves"),
+    [
+        ("pair", "source-specific", 6, True),
+        ("pair", "source-specific", 5, False),
+        ("fuzzing pair", "all-to-one", 2, False),
+        ("fuzzing", "all-to-one", 2, False),
+        ("fuzzing", "all-to-one", 3, True),
+        ("patch", "all-to-one", 2, True),
+        ("tone", "all-to-one", 6, False),
+    ],
+)
+def test_by_plain_rules_a_pair_of_few_classes_proves_nothing(check, kind, classes, proves):
+    model = Subject("large", (500, 500, 3), classes, None, None, True)
+    chosen = choose(model, Options(), "standard", "inversion", 20 * classes, "")
+    assert chosen.proves(suspicion_of(kind, 1e-9, check)) is proves
+
+
 def test_a_model_is_not_compared_with_itself():
     mnist = Subject("mnist", (28, 28, 1), 10, None, None, True)
     own = next(each.sha256 for each in calibration.read() if each.mode == "quick" and not each.batch_norm)
