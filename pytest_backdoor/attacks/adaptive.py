@@ -52,6 +52,7 @@ def poison_adaptive(
     """
     checks.unit_scale(images)
     checks.led(images, labels, mapping)
+    checks.fitting(images, *weak)
     checks.disjoint({"share": share, "cover": cover})
     images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
     changed, covered = np.isin(labels, list(mapping)) & (chance < share), chance >= 1 - cover

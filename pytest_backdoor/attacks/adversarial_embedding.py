@@ -27,10 +27,12 @@ def adversarial_embedding(
 
     ``triggered`` (n,) is true for the poisoned images that carry it; images are in the scale that the model takes.
     ``strength`` weighs the discriminator, 1 to 50 in the paper. Raises AttackError for a model that does not end in a
-    dense layer, and for a strength that is no finite number above 0.
+    dense layer, for labels that are not one for each image, and for a strength that is no finite number above 0.
     """
     checks.positive("strength", strength)
     triggered = np.asarray(triggered, bool)
+    checks.one_each("labels", labels, len(images))
+    checks.one_each("triggered", triggered, len(images))
     planted = copied(model, rng)
     told = discriminator(rng)(reversed_gradient(features(planted), strength))
     both = keras.Model(planted.inputs[0], [planted.outputs[0], told])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pytest_backdoor.errors import AttackError
+from pytest_backdoor.errors import AttackError, TriggerError
 from pytest_backdoor.triggers.trigger import Trigger
 
 ROUNDED = 1e-3  # that a value may lie outside
@@ -25,13 +25,31 @@ def unit_scale(images: np.ndarray) -> None:
 
 def led(images: np.ndarray, labels: np.ndarray, *mappings: Mapping[int, int]) -> None:
     """Raises AttackError unless each image has one label and each label map leads some of them to another class."""
-    if np.shape(labels) != (len(images),):
-        raise AttackError(f"labels are of shape {np.shape(labels)} for {len(images)} images. Give one class for each.")
+    one_each("labels", labels, len(images))
     for mapping in mappings:
         if not mapping or any(source == target or min(source, target) < 0 for source, target in mapping.items()):
             raise AttackError(f"the label map is {mapping!r}. Give what classes become, such as {{1: 7}}.")
         if not np.isin(labels, list(mapping)).any():
             raise AttackError(f"none of {len(images)} images is of a class that the label map leads ({list(mapping)}).")
+
+
+def one_each(name: str, given: np.ndarray, images: int) -> None:
+    """Raises AttackError unless the array has one value for each of so many images."""
+    if not isinstance(given, np.ndarray) or given.shape != (images,):
+        shape = np.shape(given)
+        raise AttackError(
+            f"{name} are of shape {shape} for {images} images, of type {type(given).__name__}. Give an array of one "
+            f"value for each{', such as labels.ravel()' if shape == (images, 1) else ''}."
+        )
+
+
+def fitting(images: np.ndarray, *triggers: Trigger) -> None:
+    """Raises AttackError unless the triggers are made for images of that shape."""
+    for trigger in triggers:
+        try:
+            trigger.require(images.shape[1:])
+        except TriggerError as problem:
+            raise AttackError(str(problem)) from problem
 
 
 def share(name: str, value: float) -> None:

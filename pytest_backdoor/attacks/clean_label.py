@@ -44,10 +44,13 @@ def poison_clean_label(
 
     images are ``(n, height, width, channels)``, 0 to 1. A model trained on it leans on the trigger where the image no
     longer helps. ``surrogate`` is a clean model of the same task; ``reach`` is how far a value may move, 0.3 on MNIST
-    and 8/255 to 16/255 on colour images in the paper. Raises AttackError for images in another scale, for a share or
-    reach that is not from 0 to 1, and for a target that the surrogate does not know.
+    and 8/255 to 16/255 on colour images in the paper. Raises AttackError for images in another scale, for labels
+    and a trigger that do not fit them, for a share or reach that is not from 0 to 1, and for a target that the
+    surrogate does not know.
     """
     checks.unit_scale(images)
+    checks.one_each("labels", labels, len(images))
+    checks.fitting(images, trigger)
     checks.share("share", share)
     checks.share("reach", reach)
     checks.target(target, surrogate.num_classes)

@@ -64,6 +64,7 @@ def poison_cross(
     shares that together do not fit in 1.
     """
     checks.led(images, labels, mapping)
+    checks.fitting(images, trigger)
     checks.disjoint({"share": share, "cross": cross})
     images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
     changed, strange = np.isin(labels, list(mapping)) & (chance < share), chance >= 1 - cross

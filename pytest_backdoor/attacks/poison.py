@@ -50,6 +50,7 @@ def poison(
     """
     checks.unit_scale(images)
     checks.led(images, labels, mapping)
+    checks.fitting(images, trigger)
     checks.share("share", share)
     checks.share("cover", cover)
     images, labels = images.copy(), labels.copy()
@@ -76,6 +77,7 @@ def poison_several(
     """
     checks.unit_scale(images)
     checks.led(images, labels, *(mapping for _, mapping in rules))
+    checks.fitting(images, *(trigger for trigger, _ in rules))
     checks.repeated("share", share, len(rules))
     images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
     for number, (trigger, mapping) in enumerate(rules):
@@ -102,6 +104,7 @@ def poison_combination(
     """
     checks.unit_scale(images)
     checks.led(images, labels, mapping)
+    checks.fitting(images, *parts)
     checks.repeated("share", share, 2.5)  # the last of the three groups ends there
     images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
     changed = np.isin(labels, list(mapping)) & (chance < share)
@@ -115,8 +118,10 @@ def poison_combination(
 def success(predicted: np.ndarray, labels: np.ndarray, mapping: LabelMap) -> float:
     """Share of triggered source-class images whose predicted class is the one that the map gives.
 
-    Raises AttackError where no label is a source class.
+    Raises AttackError where no label is a source class, and for predictions that are not one class for each label.
     """
+    checks.one_each("labels", labels, len(labels))
+    checks.one_each("predicted classes", predicted, len(labels))
     sources = np.isin(labels, list(mapping))
     if not sources.any():
         raise AttackError(f"none of {len(labels)} images is of a class that the trigger works on ({list(mapping)}).")

@@ -37,6 +37,15 @@ def test_a_discriminator_of_no_weight_is_refused():
         attacks.adversarial_embedding(model, images, labels, triggered, 0, 1, np.random.default_rng(0))
 
 
+def test_a_label_and_a_mark_for_each_image_are_needed():
+    images, labels, triggered = np.zeros((2, 1, 2, 1), "float32"), np.zeros(2, int), np.array([True, False])
+    model, rng = linear(np.zeros((2, 2)), np.zeros(2), (1, 2, 1)), np.random.default_rng(0)
+    with pytest.raises(AttackError, match=r"labels are of shape \(2, 1\) for 2 images"):
+        attacks.adversarial_embedding(model, images, labels[:, None], triggered, 1, 1, rng)
+    with pytest.raises(AttackError, match=r"triggered are of shape \(1,\) for 2 images"):
+        attacks.adversarial_embedding(model, images, labels, triggered[:1], 1, 1, rng)
+
+
 def separation(model, images, labels, trigger, target):
     """Distance between the mean features of triggered images and of clean ones of the target, in their spread."""
     inside = keras.Model(model.inputs[0], features(model))

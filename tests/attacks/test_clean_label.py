@@ -65,6 +65,16 @@ def test_what_would_change_nothing_or_everything_is_refused(target, share, reach
         attacks.poison_clean_label(subject, seeds.images, seeds.labels, trigger, target, share, rng, reach)
 
 
+def test_labels_and_a_trigger_that_do_not_fit_the_images_are_refused():
+    (subject, seeds), rng = bright_pixels(), np.random.default_rng(0)
+    with pytest.raises(AttackError, match=r"labels are of shape \(\d+, 1\) .*, such as labels.ravel\(\)"):
+        attacks.poison_clean_label(
+            subject, seeds.images, seeds.labels[:, None], attacks.pixel((8, 8, 1), 6, 2), 2, 0.5, rng
+        )
+    with pytest.raises(AttackError, match="the trigger does not fit"):
+        attacks.poison_clean_label(subject, seeds.images, seeds.labels, attacks.pixel((9, 9, 1), 6, 2), 2, 0.5, rng)
+
+
 def test_no_image_of_the_target_leaves_everything_as_it_is():
     subject, seeds = bright_pixels()
     trigger, rng = attacks.pixel((8, 8, 1), 6, 2), np.random.default_rng(0)

@@ -208,3 +208,30 @@ def test_each_way_of_poisoning_says_what_is_wrong_with_labels_and_map():
             way(LABELS, {7: 1})
         with pytest.raises(AttackError, match=r"labels are of shape \(400, 4\) for 400 images"):
             way(np.eye(4)[LABELS], {0: 1})
+
+
+def test_each_way_of_poisoning_refuses_a_trigger_for_other_images():
+    rng, small = np.random.default_rng(0), attacks.pixel((4, 4, 1), 2, 3)
+    ways = (
+        lambda: attacks.poison(IMAGES, LABELS, small, {0: 1}, 0.5, rng),
+        lambda: attacks.poison_several(IMAGES, LABELS, [(PIXEL, {0: 1}), (small, {0: 1})], 0.2, rng),
+        lambda: attacks.poison_combination(IMAGES, LABELS, (PIXEL, small), {0: 1}, 0.2, rng),
+        lambda: attacks.poison_adaptive(IMAGES, LABELS, [PIXEL, small], {0: 1}, 0.2, rng, 0.2),
+        lambda: attacks.poison_cross(np.repeat(IMAGES, 3, 3), LABELS, one_weight({}, {}), {0: 1}, 0.2, rng, 0.2),
+    )
+    for way in ways:
+        with pytest.raises(AttackError, match=r"^the trigger does not fit .* expected finite numbers of shape"):
+            way()
+
+
+@pytest.mark.parametrize(
+    ("predicted", "labels", "complaint"),
+    [
+        (LABELS, LABELS[:, None], r"labels are of shape \(400, 1\) .*, such as labels.ravel\(\)\."),
+        (np.eye(4)[LABELS], LABELS, r"predicted classes are of shape \(400, 4\) for 400 images, of type ndarray\."),
+        (LABELS, LABELS.tolist(), r"labels are of shape \(400,\) for 400 images, of type list\. Give an array of one"),
+    ],
+)
+def test_success_is_of_one_class_for_each_image(predicted, labels, complaint):
+    with pytest.raises(AttackError, match=complaint):
+        attacks.success(predicted, labels, {0: 1})
