@@ -334,10 +334,8 @@ def _is_named_by_parameters(node: pytest.Item) -> bool:
         marker.args[1] if len(marker.args) > 1 else marker.kwargs["argvalues"]
         for marker in node.iter_markers("parametrize")
     )
-    entries = (
-        each for values in given if isinstance(values, list | tuple) for each in values
-    )  # no generator is used up
-    marks = (mark for each in entries if isinstance(each, PARAMETER) for mark in each.marks)
+    lists = (values for values in given if isinstance(values, list | tuple))  # a generator would be used up
+    marks = (mark for values in lists for each in values if isinstance(each, PARAMETER) for mark in each.marks)
     return any(mark.name == "backdoor" and mark.kwargs.get("model") is not None for mark in marks)
 
 
