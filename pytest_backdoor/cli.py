@@ -18,7 +18,7 @@ import pytest
 
 from pytest_backdoor import cli_fuzz, cli_repair, cli_trajectories, plugin, tool, values
 from pytest_backdoor import options as option
-from pytest_backdoor.collect import ModelFile, is_model_file, is_weights_file, weights_note
+from pytest_backdoor.collect import ModelFile, is_model_file, is_unpacked, is_weights_file, unpacked_note, weights_note
 from pytest_backdoor.errors import CalibrationError, OptionError
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
@@ -349,7 +349,9 @@ def _walk(folder: Path, found: Found) -> None:
 
 def _add(path: Path, found: Found, named: bool) -> None:
     """Adds a model file; a file that the user named, or that only looks like a model, is noted instead."""
-    if is_weights_file(path):
+    if is_unpacked(path):
+        found.problems.append(unpacked_note(path.parent))
+    elif is_weights_file(path):
         found.notes.append(weights_note(path))
     elif not is_model_file(path):
         found.notes += [f"not a model file by its name: {path}"] if named else []

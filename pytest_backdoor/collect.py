@@ -19,6 +19,7 @@ from pytest_backdoor.report.words import path_from, visible
 PATTERNS = ("*.keras", "*.h5", "*.hdf5")
 ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # what a virtual environment has
 WEIGHTS_ONLY = "*.weights.h5"
+UNPACKED_WEIGHTS = "model.weights.h5"
 ITEM = "backdoor"
 CACHE = "__pycache__"
 SYNTAX = ("::", "[")  # in a path given to pytest
@@ -38,6 +39,16 @@ def is_weights_file(path: Path) -> bool:
 def weights_note(path: str | Path) -> str:
     """What a run says of a file of weights."""
     return f"not scanned: {path}, weights without a model. Save the model as .keras to have it scanned"
+
+
+def is_unpacked(weights: Path) -> bool:
+    """Whether a file of weights lies in an unpacked .keras, a folder that Keras loads too."""
+    return weights.name == UNPACKED_WEIGHTS and weights.with_name("config.json").is_file()
+
+
+def unpacked_note(folder: str | Path) -> str:
+    """What a run says of an unpacked .keras: a gate must not open without it."""
+    return f"not scanned: {folder}, an unpacked Keras model. Zip what is in it to a .keras file to have it scanned"
 
 
 def files_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:

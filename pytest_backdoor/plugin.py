@@ -20,8 +20,10 @@ from pytest_backdoor.collect import (
     is_bare,
     is_hardened,
     is_model_file,
+    is_unpacked,
     model_files,
     passed_over,
+    unpacked_note,
     weights_files,
     weights_note,
 )
@@ -96,23 +98,27 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config, gathered = session.config, session.config.stash.get(GATHERED, None)
     if gathered is None or not config.getoption("backdoor_scan") or is_hardened(config):
         return
+    start = config.invocation_params.dir
     patterns = config.getini("norecursedirs")
     folders = [Path(argument).resolve() for argument in config.args if Path(argument).is_dir()]
     gathered.problems += [
-        f"not scanned: {path_from(config.invocation_params.dir, file)}, {reason}"
+        f"not scanned: {path_from(start, file)}, {reason}"
         for folder in folders
         for file, reason in passed_over(folder, patterns).items()
     ]
     if len(config.args) > 1:  # pytest itself ends with 5 where nothing was collected at all
         tests = ["*.py", *(config.getoption("doctestglob", None) or ["test*.txt"])]
         gathered.problems += [
-            f"nothing to scan in {path_from(config.invocation_params.dir, folder)}: it holds no model files"
+            f"nothing to scan in {path_from(start, folder)}: it holds no model files"
             f" ({', '.join(PATTERNS)}) and no tests. Put the models there, or leave it out"
             for folder in folders
             if is_bare(folder, tests)
         ]
-    weights = (file for folder in folders for file in weights_files(folder))
-    gathered.notes += [weights_note(path_from(config.invocation_params.dir, file)) for file in weights]
+    for file in (file for folder in folders for file in weights_files(folder)):
+        if is_unpacked(file):
+            gathered.problems.append(unpacked_note(path_from(start, file.parent)))
+        else:
+            gathered.notes.append(weights_note(path_from(start, file)))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -328,10 +334,8 @@ def _is_named_by_parameters(node: pytest.Item) -> bool:
         marker.args[1] if len(marker.args) > 1 else marker.kwargs["argvalues"]
         for marker in node.iter_markers("parametrize")
     )
-    entries = (
-        each for values in given if isinstance(values, list | tuple) for each in values
-    )  # no generator is used up
-    marks = (mark for each in entries if isinstance(each, PARAMETER) for mark in each.marks)
+    lists = (values for values in given if isinstance(values, list | tuple))  # a generator would be used up
+    marks = (mark for values in lists for each in values if isinstance(each, PARAMETER) for mark in each.marks)
     return any(mark.name == "backdoor" and mark.kwargs.get("model") is not None for mark in marks)
 
 

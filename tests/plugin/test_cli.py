@@ -38,6 +38,7 @@ def scan(models, pytester, monkeypatch):
         (["clean.keras", "unsure.keras"], 2),
         (["clean.keras", "broken.keras"], 2),
         (["clean.keras", "bug.keras"], 2),
+        (["clean.keras", "unpacked/config.json", "unpacked/model.weights.h5"], 2),
         (["weights.weights.h5", "notes.txt"], 5),
     ],
 )

@@ -126,6 +126,21 @@ def test_weights_without_a_model_are_named_and_are_no_failure(models, pytester):
     assert result.ret == 0
 
 
+UNPACKED = ("unpacked/config.json", "unpacked/model.weights.h5", "own/config.json", "own/a.weights.h5")
+
+
+def test_an_unpacked_model_is_named_and_is_no_clean_one(models, pytester):
+    models("clean.keras", *UNPACKED)
+    result = pytester.runpytest("--backdoor-scan", "models")
+    result.stdout.fnmatch_lines(
+        [
+            "not scanned: models/own/a.weights.h5, weights without a model. *",
+            "not scanned: models/unpacked, an unpacked Keras model. Zip what is in it to a .keras file to have it*",
+        ]
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
 def test_deselected_models_are_counted_when_none_is_left(models, pytester):
     models("clean.keras")
     result = pytester.runpytest("--backdoor-scan", "models", "-m", "not backdoor")
