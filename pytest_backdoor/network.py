@@ -117,6 +117,15 @@ def overridden(model: Any) -> str | None:
     return next(filter(None, map(overridden, model.layers)), None)
 
 
+def for_any_batch(model: keras.Model) -> keras.Model:
+    """The model for any number of images; a Sequential that its first call built says it takes as many as that had."""
+    given = next(iter(getattr(model, "inputs", None) or ()), None)
+    bound = type(model) is not keras.Sequential or any(getattr(layer, "stateful", False) for layer in layers_of(model))
+    if bound or given is None or given.shape[0] is None:
+        return model
+    return keras.Sequential([keras.Input(given.shape[1:], dtype=given.dtype), *model.layers], name=model.name)
+
+
 def most_axes(model: Any) -> int:
     """The most axes that anything in the network has, at any depth."""
     operations = getattr(model, "_functional", model).operations

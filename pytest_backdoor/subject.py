@@ -18,6 +18,7 @@ from pytest_backdoor.network import (
     LEAST,
     Layer,
     across_batch,
+    for_any_batch,
     has_batch_norm,
     layer_outputs,
     layers_of,
@@ -215,6 +216,7 @@ def classifier(model: Any, name: str, memory: int = MEMORY) -> Classifier:
     """
     if not isinstance(model, keras.Model):
         return _black_box(model, name, memory)
+    model = for_any_batch(model)
     inputs, classes = _image_input(model), _classes(model)
     broken = [weight.path for weight in model.weights if not np.isfinite(weight.numpy()).all()]
     if broken:

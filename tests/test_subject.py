@@ -278,7 +278,7 @@ OUT_OF_SCOPE = {
     ),
     "video": (lambda: sequential(layers.Dense(3), shape=(2, 6, 6, 1)), r"inputs of shape \(2, 6, 6, 1\), not images"),
     "fixed batch": (
-        lambda: keras.Sequential([keras.Input(batch_shape=(2, 6, 6, 1)), layers.Flatten()]),
+        lambda: keras.Model(image := keras.Input(batch_shape=(2, 6, 6, 1)), layers.Flatten()(image)),
         "exactly 2 images",
     ),
     "no layers": (lambda: keras.Model(image := keras.Input((9,)), image), "gives back what it is given"),
@@ -432,6 +432,21 @@ def test_a_layer_that_fails_on_the_images_is_an_error_of_the_model():
     model = after(lambda scores: ops.softmax(ops.cholesky(-scores[:, :, None] * scores[:, None, :])[:, 0]))
     with pytest.raises(ContractError, match=r"the model cannot be computed: \w+: "):
         classifier(model, "m")
+
+
+def test_a_sequential_that_its_first_call_built_takes_any_number_of_images():
+    model = filled_when_called(keras.Sequential([layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)]))
+    assert model.inputs[0].shape[0] == 2
+    wanted = keras.ops.convert_to_numpy(model(IMAGES))
+    assert subject_of(model).predict(IMAGES) == pytest.approx(wanted, abs=1e-5)
+    inner = keras.Sequential([keras.Sequential([layers.Conv2D(2, 3), layers.Flatten()]), layers.Dense(3)])
+    wanted = keras.ops.convert_to_numpy(filled_when_called(inner)(IMAGES))
+    assert subject_of(inner).predict(IMAGES) == pytest.approx(wanted, abs=1e-5)
+
+
+def filled_when_called(model):
+    model(IMAGES[:2])
+    return filled(model)
 
 
 class Failing(layers.Layer):
