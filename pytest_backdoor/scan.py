@@ -340,7 +340,7 @@ def _verdict(
         )
         return dataclasses.replace(result, error=reason)
     if (doubt := trail.in_doubt(alpha)) is not None:
-        return dataclasses.replace(result, error=doubtful(*doubt))
+        return dataclasses.replace(result, error=doubtful(*doubt, trail.yardstick.name))
     if trail.late:
         return dataclasses.replace(result, error=trail.late)
     classes = contract.subject.num_classes

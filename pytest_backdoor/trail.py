@@ -78,18 +78,19 @@ class Trail:
         return self.findings[0].p_value if self.findings else self.yardstick.p_value(self.suspicions)
 
 
-def doubtful(p_value: float, suspicion: Suspicion, transfer: Evidence) -> str:
+def doubtful(p_value: float, suspicion: Suspicion, transfer: Evidence, plain: str) -> str:
     """Why a model with this suspicion is neither clean nor backdoored.
 
-    The seeds are too few, or the trigger holds and there are no clean models to compare with.
+    The seeds are too few, or the trigger holds and there are no clean models to compare with, which ``plain`` explains.
     """
-    low, _ = transfer.interval or (0.0, 1.0)
     if suspicion.confirmed:
+        missing = plain.removeprefix("uncalibrated: ")
         return (
             f"the {suspicion.check} search found a trigger that works on {transfer.value:.0%} of the held-out seeds "
-            f"({suspicion.kind}{_led_to(suspicion)}), but clean models may have one too, and the reference has none "
-            "like this one to compare with. Calibrate with some (pytest-backdoor calibrate)."
+            f"({suspicion.kind}{_led_to(suspicion)}), but clean models may have one too, and there are none to compare "
+            f"with: {missing}. Clean models of your own serve too (pytest-backdoor calibrate)."
         )
+    low, _ = transfer.interval or (0.0, 1.0)
     least = judge.SUCCESS_LOW["all-to-one"]
     needed = trials_needed(transfer.value, least)
     would = "many more" if needed is None else f"{needed} of the other classes"

@@ -285,15 +285,15 @@ def test_of_a_network_that_plain_rules_were_never_tried_on_nothing_is_proven(tri
     trail = Trail(Yardstick("plain", None, 10, strange=True), [suspicion_of("patch", 8)])
     _confirm(trail, None, profiles.settings(SHORT), 0.01, np.random.default_rng(0))
     assert (names, trail.findings) == (["patch"], [])
-    assert doubtful(*trail.in_doubt(0.01)).startswith(
+    assert doubtful(*trail.in_doubt(0.01), "uncalibrated: too few").startswith(
         f"the patch search found a trigger that works on 100% of the held-out seeds (all-to-one, to class {TARGET}), "
-        "but clean models may have one too, and the reference has none like this one to compare with."
+        "but clean models may have one too, and there are none to compare with: too few. Clean models of your own"
     )
     held = dataclasses.replace(suspicion_of("patch", 8), confirmed=True)
     mapped = dataclasses.replace(held, kind="all-to-all", target=None, mapping={0: 1})
-    assert "held-out seeds (all-to-all), but" in doubtful(0.001, mapped, NEARLY)
+    assert "held-out seeds (all-to-all), but" in doubtful(0.001, mapped, NEARLY, "")
     of_two = Evidence("transfer", 1.0, (0.56, 1.0))  # the nine seeds of the other class hold it
-    assert f"(all-to-one, to class {TARGET}), but clean models may have one too" in doubtful(0.001, held, of_two)
+    assert f"(all-to-one, to class {TARGET}), but clean models may have one too" in doubtful(0.001, held, of_two, "")
 
 
 def test_where_all_are_refuted_nothing_is_left(tried):
