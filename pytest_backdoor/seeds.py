@@ -21,6 +21,7 @@ SMALL = 64 << 20  # bytes that any .npz may unpack to
 EXPANSION = 100  # times its own size that a larger one may; images shrink to a twentieth at best
 ROUNDED = 1e-3  # of the largest value, that a value may lie beyond black or white
 FAINT = 16  # fractions between 1 and this are no bytes: images twice as bright as white, or standardised ones
+NAMES, NAME = 5, 40  # arrays of another .npz that are named, and characters of each
 SHAPES = "(n, height, width, channels) or (n, height, width)"
 WANTED = f"Give images {SHAPES}, and labels (n,) if there are any"
 PACKED = f"Give an .npz with x {SHAPES} and optionally y (n,)"
@@ -111,7 +112,8 @@ def read_seeds(path: Path | str, what: str = "seeds") -> Seeds:
         refuse_other(path)
         with np.load(path, allow_pickle=False) as stored:
             if "x" not in stored.files:
-                raise ContractError(f"{what} {path} hold {', '.join(stored.files) or 'nothing'} and no x. {PACKED}.")
+                names = ", ".join(ascii(name)[1:-1][:NAME] for name in stored.files[:NAMES]) or "nothing"
+                raise ContractError(f"{what} {path} hold {names} and no x. {PACKED}.")
             return from_arrays(stored["x"], stored["y"] if "y" in stored.files else None, what)
     except ContractError:
         raise
@@ -142,7 +144,11 @@ def from_arrays(images: Any, labels: Any | None, what: str = "seeds") -> Seeds:
         raise ContractError(f"{what} are empty: shape {images.shape}. {WANTED}.")
     if not np.isfinite(images).all():
         raise ContractError(f"{what} hold NaN or infinite values. Give finite images.")
-    low, high = value_range(images)
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, high = value_range(images)
+        told_apart = np.isfinite(high - low) & (high > low)
+    if not told_apart.all():
+        raise ContractError(f"{what} run from {images.min():g} to {images.max():g}, too far for images. {WANTED}.")
     unit = images - low  # one copy, for there may be a whole training set of them
     np.divide(unit, high - low, out=unit)
     np.clip(unit, 0.0, 1.0, out=unit)

@@ -153,6 +153,20 @@ def test_an_archive_with_pickled_arrays_is_not_opened(tmp_path):
         read_seeds(save(tmp_path / "a.npz", x=np.array([{}, []], object)))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("images", [BYTES / 255 * 1e308, (BYTES / 255 - 0.5) * 1e307, np.full((2, 8, 8, 1), -(2**62))])
+def test_values_beyond_any_image_are_refused(images):
+    with pytest.raises(ContractError, match=r"seeds run from \S+ to \S+, too far for images\. Give images"):
+        as_seeds(images)
+
+
+def test_the_names_in_another_archive_do_not_fill_the_screen(tmp_path):
+    with pytest.raises(ContractError) as caught:
+        read_seeds(save(tmp_path / "a.npz", **{f"\x1b[31m{'a' * 1000}{n}": BYTES for n in range(9)}))
+    assert len(str(caught.value)) < 500 + len(str(tmp_path))
+    assert str(caught.value).isprintable()
+
+
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.npz")
     with pytest.raises(ContractError, match=r"seeds .*a.npz cannot be read: it is a pipe, not a file\. Give"):
