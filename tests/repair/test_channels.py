@@ -52,7 +52,11 @@ def shaken(model):
             "end",
         ),
         ([conv(), layers.Activation("sigmoid")], None, None),
-        ([conv(), layers.GaussianDropout(0.5), layers.BatchNormalization(name="norm"), layers.ReLU()], "norm", "re_lu"),
+        (
+            [conv(), layers.GaussianDropout(0.5), layers.BatchNormalization(name="norm"), layers.ReLU(name="end")],
+            "norm",
+            "end",
+        ),
     ],
 )
 def test_a_silenced_channel_gives_exactly_zero_and_the_others_what_they_gave(middle, norm, ending):
