@@ -18,7 +18,7 @@ import pytest
 
 from pytest_backdoor import cli_fuzz, cli_repair, cli_trajectories, plugin, tool, values
 from pytest_backdoor import options as option
-from pytest_backdoor.collect import ModelFile, is_model_file, is_unpacked, is_weights_file, unpacked_note, weights_note
+from pytest_backdoor.collect import ModelFile, is_model_file, is_unpacked, other_form, other_note, unpacked_note
 from pytest_backdoor.errors import CalibrationError, OptionError
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
@@ -351,8 +351,8 @@ def _add(path: Path, found: Found, named: bool) -> None:
     """Adds a model file; a file that the user named, or that only looks like a model, is noted instead."""
     if is_unpacked(path):
         found.problems.append(unpacked_note(path.parent))
-    elif is_weights_file(path):
-        found.notes.append(weights_note(path))
+    elif form := other_form(path):
+        found.notes.append(other_note(path, form))
     elif not is_model_file(path):
         found.notes += [f"not a model file by its name: {path}"] if named else []
     elif path.is_file():

@@ -20,6 +20,7 @@ PATTERNS = ("*.keras", "*.h5", "*.hdf5")
 ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # what a virtual environment has
 WEIGHTS_ONLY = "*.weights.h5"
 UNPACKED_WEIGHTS = "model.weights.h5"
+OTHER_FORMS = {WEIGHTS_ONLY: "weights without a model", "saved_model.pb": "a SavedModel, which model.export wrote"}
 ITEM = "backdoor"
 CACHE = "__pycache__"
 SYNTAX = ("::", "[")  # in a path given to pytest
@@ -28,17 +29,18 @@ SYNTAX = ("::", "[")  # in a path given to pytest
 def is_model_file(path: Path) -> bool:
     """Whether the name is that of a model that Keras saves whole."""
     name = Path(path.name.lower())
-    return any(name.match(pattern) for pattern in PATTERNS) and not is_weights_file(path)
+    return any(name.match(pattern) for pattern in PATTERNS) and not other_form(path)
 
 
-def is_weights_file(path: Path) -> bool:
-    """Whether the name is that of a file of weights, which says nothing of the layers that they belong to."""
-    return Path(path.name.lower()).match(WEIGHTS_ONLY)
+def other_form(path: Path) -> str:
+    """What a file holds in place of a whole Keras model, by its name; empty where the name says nothing of that."""
+    name = Path(path.name.lower())
+    return next((form for pattern, form in OTHER_FORMS.items() if name.match(pattern)), "")
 
 
-def weights_note(path: str | Path) -> str:
-    """What a run says of a file of weights."""
-    return f"not scanned: {path}, weights without a model. Save the model as .keras to have it scanned"
+def other_note(path: str | Path, form: str) -> str:
+    """What a run says of such a file."""
+    return f"not scanned: {path}, {form}. Save the model as .keras to have it scanned"
 
 
 def is_unpacked(weights: Path) -> bool:
@@ -75,10 +77,10 @@ def is_bare(folder: Path, tests: Sequence[str]) -> bool:
     return not any(is_model_file(path) or any(map(path.match, tests)) for path in files_in(folder))
 
 
-def weights_files(folder: Path) -> list[Path]:
-    """The files of weights in a folder and its sub-folders, sorted, but for those of virtual environments."""
-    files = (path for path in files_in(folder) if is_weights_file(path) and path.is_file())
-    return sorted(file for file in files if not _is_foreign(file, folder))
+def other_files(folder: Path) -> dict[Path, str]:
+    """The files in a folder and its sub-folders that hold a model in another form, but for virtual environments."""
+    forms = ((path, other_form(path)) for path in sorted(files_in(folder)))
+    return {path: form for path, form in forms if form and path.is_file() and not _is_foreign(path, folder)}
 
 
 def passed_over(folder: Path, patterns: Sequence[str]) -> dict[Path, str]:

@@ -22,10 +22,10 @@ from pytest_backdoor.collect import (
     is_model_file,
     is_unpacked,
     model_files,
+    other_files,
+    other_note,
     passed_over,
     unpacked_note,
-    weights_files,
-    weights_note,
 )
 from pytest_backdoor.context import CURRENT, Context
 from pytest_backdoor.errors import BackdoorError, OptionError, plain
@@ -93,7 +93,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Under --backdoor-scan, notes the model files that pytest passes over: a gate must not open without them.
 
-    Nor without those of a folder that holds none, and no tests. Files of weights alone are noted too.
+    Nor without those of a folder that holds none, and no tests. Files that hold a model in another form, such as
+    weights alone, are noted too.
     """
     config, gathered = session.config, session.config.stash.get(GATHERED, None)
     if gathered is None or not config.getoption("backdoor_scan") or is_hardened(config):
@@ -114,11 +115,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             for folder in folders
             if is_bare(folder, tests)
         ]
-    for file in (file for folder in folders for file in weights_files(folder)):
+    for file, form in ((file, form) for folder in folders for file, form in other_files(folder).items()):
         if is_unpacked(file):
             gathered.problems.append(unpacked_note(path_from(start, file.parent)))
         else:
-            gathered.notes.append(weights_note(path_from(start, file)))
+            gathered.notes.append(other_note(path_from(start, file), form))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -99,6 +99,12 @@ def test_weights_without_a_model_are_named_once(models, scan, capsys, given):
     ]
 
 
+def test_a_saved_model_is_named(models, scan, capsys):
+    models("clean.keras", "exported/saved_model.pb")
+    assert scan("models") == 0
+    assert "/models/exported/saved_model.pb, a SavedModel, which model.export wrote. Save" in capsys.readouterr().out
+
+
 @pytest.mark.filterwarnings("always::UserWarning")
 @pytest.mark.parametrize("outcome", ["skip", "warn"])
 def test_an_inconclusive_model_passes_on_request(models, scan, outcome):

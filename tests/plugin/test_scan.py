@@ -119,9 +119,10 @@ def test_a_folder_without_models_beside_passing_tests_does_not_pass(models, pyte
 
 
 def test_weights_without_a_model_are_named_and_are_no_failure(models, pytester):
-    models("clean.keras", "deep/clean.weights.h5", "env/pyvenv.cfg", "env/clean.weights.h5")
+    models("clean.keras", "deep/clean.weights.h5", "env/pyvenv.cfg", "env/clean.weights.h5", "out/saved_model.pb")
     result = pytester.runpytest("--backdoor-scan", "models")
     result.stdout.fnmatch_lines(["not scanned: models/deep/clean.weights.h5, weights without a model. Save the model*"])
+    result.stdout.fnmatch_lines(["not scanned: models/out/saved_model.pb, a SavedModel, which model.export wrote. *"])
     result.stdout.no_fnmatch_line("*models/env/clean*")
     assert result.ret == 0
 
