@@ -60,3 +60,7 @@ def test_what_keras_cannot_load_is_said_by_keras_itself(tmp_path, plain):
 def test_a_keras_file_which_states_its_shapes_is_loaded_at_once(plain, monkeypatch):
     monkeypatch.setattr(rehearsal, "CODE", "raise SystemExit(3)")
     assert keras_file.load(plain).output_shape == (None, 3)
+
+
+def test_of_a_process_that_is_gone_no_memory_is_known():
+    assert rehearsal.taken(-1) == 0
