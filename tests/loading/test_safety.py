@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_backdoor.errors import BackdoorError, UnreadableModelError
+from pytest_backdoor.loading import probe
 from pytest_backdoor.loading.safety import check, sha256
 
 DAMAGE = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -175,15 +176,21 @@ def test_a_truncated_file_is_always_unreadable(share: float, suffix: str, plain:
         check(path)
 
 
-@DAMAGE
-@given(data=st.data(), suffix=st.sampled_from([".keras", ".h5"]))
+@pytest.mark.parametrize(("suffix", "examples", "checked"), [(".keras", 75, check), (".h5", 15, probe.check)])
 def test_flipped_bits_pass_or_raise_an_error_of_ours(
-    data: st.DataObject, suffix: str, plain: Path, scratch: Path
+    suffix: str, examples: int, checked: Callable[[Path], None], plain: Path, scratch: Path
 ) -> None:
-    damaged = bytearray(plain.with_suffix(suffix).read_bytes())
-    for _ in range(data.draw(st.integers(1, 8))):
-        damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
-    path = scratch / f"flipped{suffix}"
-    path.write_bytes(damaged)
-    with contextlib.suppress(BackdoorError):
-        check(path)
+    """The HDF5 library itself may crash, and then in the process that reads the file first."""
+    whole, path = plain.with_suffix(suffix).read_bytes(), scratch / f"flipped{suffix}"
+
+    @settings(DAMAGE, max_examples=examples)
+    @given(st.dictionaries(st.integers(0, len(whole) - 1), st.integers(1, 255), min_size=1, max_size=8))
+    def passes_or_raises(flips: dict[int, int]) -> None:
+        damaged = bytearray(whole)
+        for place, bits in flips.items():
+            damaged[place] ^= bits
+        path.write_bytes(damaged)
+        with contextlib.suppress(BackdoorError):
+            checked(path)
+
+    passes_or_raises()
