@@ -28,7 +28,7 @@ from pytest_backdoor.network import rebuilt
 from pytest_backdoor.options import Options
 from pytest_backdoor.repair import fine_pruning
 from pytest_backdoor.repair.tuning import seen_alike
-from pytest_backdoor.repaired import FILTER, METHODS, Known, Ward
+from pytest_backdoor.repair_methods import FILTER, METHODS, Known, Ward
 from pytest_backdoor.results import Repair
 from pytest_backdoor.scan import sha256_of
 from pytest_backdoor.triggers.trigger import Trigger
@@ -93,6 +93,7 @@ def said(done: Repair) -> Row:
         "verdict": done.rescan and done.rescan.verdict,
         "error": done.error,
         "seconds": round(done.seconds, 1),
+        "did": {each.method: each.done for each in done.attempts},
     }
 
 

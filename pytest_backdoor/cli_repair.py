@@ -115,21 +115,21 @@ def _repair(
     max_loss: float,
     known: Sequence[tuple[Trigger, Rule]],
 ) -> Repair:
+    from pytest_backdoor import repair_methods, report
     from pytest_backdoor import repaired as room
-    from pytest_backdoor import report
     from pytest_backdoor.scan import scan
     from pytest_backdoor.seeds import seeds_beside
 
     seeds = options.seeds or seeds_beside(model)
     last: Repair | None = None
     for _ in range(ROUNDS):
-        done, made = room.repair_model(model, seeds, options, methods or room.REPAIRS, max_loss, known)
+        done, made = room.repair_model(model, seeds, options, methods or repair_methods.REPAIRS, max_loss, known)
         if made is None:
             return last or done
         if problem := report.write_with(output, made.save):
             return dataclasses.replace(last or done, error=f"not written: {problem}")
         done = dataclasses.replace(done, output=output.as_posix())
-        if done.chosen == room.FILTER:
+        if done.chosen == repair_methods.FILTER:
             return dataclasses.replace(
                 done, error="the new file is not scanned: its backdoor is still inside, behind the filter"
             )

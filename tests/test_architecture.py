@@ -26,7 +26,7 @@ LAYERS = (
     {"assertions"},
     {"calibrate", "fuzzed", "repaired", "screening", "selftest", "training_data"},
     {"scan"},
-    {"suspected", "trail"},
+    {"repair_methods", "suspected", "trail"},
     {"confirmation", "stages", "yardstick"},
     {"judge", "profiles", "unseeded"},
     {"calibration"},

@@ -1,22 +1,18 @@
 """Repair of one model: what is chosen, what is refused, and that the model stays as it is."""
 
 import re
-from functools import partial
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
-from pytest_backdoor import deadline, judge, profiles, repaired
+from pytest_backdoor import deadline, judge, repair_methods, repaired
 from pytest_backdoor.errors import OptionError, OutOfScopeError
-from pytest_backdoor.judge import Suspicion
 from pytest_backdoor.loading import safety
 from pytest_backdoor.options import Options
 from pytest_backdoor.repaired import prepare, repair_model
 from pytest_backdoor.results import Finding, ScanResult
-from pytest_backdoor.search.arms import Arm
-from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.triggers.trigger import Trigger
 
 NAME = "mnist_pattern_to_one"
@@ -37,13 +33,7 @@ def zeroed(monkeypatch):
         made.set_weights([0 * weight for weight in made.get_weights()])
         return made, "all gone"
 
-    monkeypatch.setitem(repaired.METHODS, "zeroed", method)
-
-
-@pytest.fixture
-def unsearched(monkeypatch):
-    """A repair that knows of no triggers but those that it was given."""
-    monkeypatch.setattr(repaired, "_searched", lambda *given: ([], []))
+    monkeypatch.setitem(repair_methods.METHODS, "zeroed", method)
 
 
 @pytest.fixture(scope="module")
@@ -68,183 +58,9 @@ def test_the_method_that_leaves_the_trigger_least_is_chosen_and_keeps_the_accura
     assert lipschitz.done == "0 channels silenced"
     assert unlearning.success[0][0] <= 0.05
     assert repair.accuracy[0] - unlearning.accuracy[0] <= 0.02 + 1e-9
-    assert re.fullmatch(r"tuned from rate 0\.1 with 1 trigger, 3 alike, \d+ others", unlearning.done)
+    did = r"tuned from rate 0\.1 with 1 trigger, 3 alike, \d+ others, 25 pixels inpainted"
+    assert re.fullmatch(did, unlearning.done)
     assert made.output_shape == (None, 10)
-
-
-@pytest.mark.parametrize(
-    ("rule", "method", "count"), [(7, "inversion", 4), ({1: 7}, "inversion", 1), (7, "fuzzing", 1)]
-)
-def test_what_lies_around_a_trigger_is_unlearned_too_but_not_of_one_source(
-    examples, planted, monkeypatch, unsearched, rule, method, count
-):
-    given = []
-    monkeypatch.setattr(
-        repaired.unlearning, "unlearned", lambda model, subject, seeds, triggers, *more: given.append(triggers) or model
-    )
-    options = Options(set=(("search.methods", method), ("search.strong_steps", "2")))
-    repair_model(examples / f"{NAME}.keras", None, options, ("unlearning",), known=[(planted, rule)])
-    assert [len(triggers) for triggers in given] == [count]
-
-
-ALL = {source: (source + 1) % 10 for source in range(10)}
-
-
-@pytest.mark.parametrize(
-    ("mapping", "families"),
-    [
-        (dict.fromkeys(range(7), 7), ["additive"]),  # not the tone, which stands out less than the patch
-        (dict.fromkeys(range(8), 8), ["warp"]),  # not the generator, which is weaker than what a scan tries
-        (ALL, ["low-frequency"]),  # not the warp, which stands out less than the patch
-        (dict.fromkeys(range(3), 3), []),
-        ({1: 7}, []),
-    ],
-)
-def test_triggers_of_families_in_which_the_rule_stands_out_more_are_unlearned_too(
-    examples, planted, monkeypatch, mapping, families
-):
-    seen = [
-        ("patch", 3.0, 7),
-        ("additive", 5.0, 7),
-        ("tone", 2.9, 7),
-        ("warp", 2.6, 8),
-        ("generator", 2.4, 8),
-        ("patch", 4.0, None),
-        ("low-frequency", 4.1, None),
-        ("warp", 3.9, None),
-    ]
-    suspicions = [
-        Suspicion("", "all-to-one" if target else "all-to-all", 10.0**-evidence, 10, True, Trigger(family, {}), target)
-        for family, evidence, target in seen
-    ]
-    given = []
-    monkeypatch.setattr(repaired, "INVERSION", {"patch": lambda bench: suspicions, "tone": lambda bench: []})
-    monkeypatch.setattr(repaired, "FAMILIES", ("patch", "tone"))
-    monkeypatch.setattr(repaired, "fuzzing", lambda bench: [])
-    monkeypatch.setattr(repaired, "harder", lambda arm, found, *more: ([found] * 3, 0))
-    monkeypatch.setattr(
-        repaired.unlearning, "unlearned", lambda model, subject, seeds, triggers, *more: given.extend(triggers) or model
-    )
-    ward = prepare(examples / f"{NAME}.keras", None, Options(), NAME, "")
-    known, settings = repaired.Known(planted, mapping), profiles.settings(Options())
-    repaired.METHODS["unlearning"](ward, [known], settings, np.random.default_rng(0))
-    around = ["patch"] * (1 if len(mapping) == 1 else 4)  # the known one, and what lies around it
-    assert [trigger.family for trigger in given] == [*around, *(family for family in families for _ in range(4))]
-
-
-def test_a_backdoor_that_nobody_knows_of_is_unlearned_too_where_a_window_shows_it(examples, planted):
-    """The known trigger changes nothing, and what is found beside it is the planted one."""
-    options = Options(set=(("search.methods", "fuzzing"),))
-    ward = prepare(examples / f"{NAME}.keras", None, options, NAME, "")
-    known = repaired.Known(Trigger("patch", dict.fromkeys(("mask", "pattern"), np.zeros((28, 28, 1)))), {1: 0})
-    unknown = [repaired.Known(planted, dict.fromkeys(range(7), 7))]
-    made, _ = repaired.METHODS["unlearning"](ward, [known], profiles.settings(options), np.random.default_rng(0))
-    (before,), (after,) = (repaired.measured(ward, model, unknown)[1] for model in (ward.model, made))
-    assert before[0] > 0.95
-    assert after[0] < 0.15
-
-
-def test_unlearning_takes_a_lower_rate_where_a_high_one_costs_accuracy(examples, planted, monkeypatch, unsearched):
-    rates = []
-
-    def unlearned(model, subject, seeds, triggers, settings, rng, others):
-        rates.append(settings.rates[0])
-        made = keras.models.clone_model(model)
-        made.set_weights([(len(rates) > 1) * weight for weight in model.get_weights()])  # nothing is left at first
-        return made
-
-    monkeypatch.setattr(repaired.unlearning, "unlearned", unlearned)
-    options = Options(set=(("search.strong_steps", "2"),))
-    repair, _ = repair_model(examples / f"{NAME}.keras", None, options, ("unlearning",), known=[(planted, 7)])
-    assert rates == [0.1, 0.03]
-    assert repair.attempts[0].accuracy == repair.accuracy
-    assert repair.attempts[0].done.startswith("tuned from rate 0.03 ")
-
-
-def test_of_tunings_that_all_cost_too_much_the_one_that_keeps_most_counts(examples, planted, monkeypatch, unsearched):
-    made, lost = [], iter([0.1, 0.3])
-
-    def unlearned(model, subject, seeds, triggers, settings, rng, others):
-        made.append(keras.models.clone_model(model))
-        return made[-1]
-
-    monkeypatch.setattr(repaired.unlearning, "unlearned", unlearned)
-    monkeypatch.setattr(repaired, "_lost", lambda ward, model: next(lost))
-    options = Options(set=(("search.strong_steps", "2"),))
-    ward = prepare(examples / f"{NAME}.keras", None, options, NAME, "")
-    settings, rng = profiles.settings(options), np.random.default_rng(0)
-    chosen, done = repaired.METHODS["unlearning"](ward, [repaired.Known(planted, {1: 7})], settings, rng)
-    assert [chosen is each for each in made] == [True, False]
-    assert done == "tuned from rate 0.1 with 1 trigger"
-
-
-@pytest.mark.parametrize(
-    ("mapping", "expected"),
-    [
-        (dict.fromkeys(range(7), 7), ["additive 7", "fuzzing 5", "fuzzing 7"]),
-        (dict.fromkeys(range(4), 4), ["additive 4", "fuzzing 5", "fuzzing 7", "fuzzing 4"]),
-        (ALL, ["fuzzing 5", "fuzzing 7"]),
-    ],
-)
-def test_other_triggers_for_a_known_target_are_unlearned_too_and_those_in_windows_for_any_if_they_stand_out(
-    examples, planted, monkeypatch, mapping, expected
-):
-    """Class 6 has none at all, 4 is small but not that small that a scan would try it, 5 and 7 are tiny."""
-
-    def search(bench, check):
-        arms = (*(Arm("target", 1, 0.5, target=target) for target in range(8)), Arm("map", 1, 0.5))
-        triggers = tuple(Trigger(f"{check} {arm.target}", {}) for arm in arms)
-        sizes = np.array([45.0, 28.0, 20.0, 40.0, 12.0, 0.1, np.nan, 0.1, 0.1])
-        found = Inversion("patch", arms, sizes, np.ones(9), triggers, (28, 28, 1), 0)
-        bench.by_class[check] = judge.each_class(check, found, 10)
-        assert [each.target for each in bench.by_class[check] if each.strong] == [5, 7, 4]
-        return []
-
-    monkeypatch.setattr(repaired, "FAMILIES", ("additive",))
-    monkeypatch.setitem(repaired.INVERSION, "additive", partial(search, check="additive"))
-    monkeypatch.setattr(repaired, "fuzzing", partial(search, check="fuzzing"))
-    monkeypatch.setattr(repaired, "harder", lambda *given: ([], 0))
-    given = []
-    monkeypatch.setattr(repaired.unlearning, "unlearned", lambda model, *more: given.append(more[-1]) or model)
-    ward = prepare(examples / f"{NAME}.keras", None, Options(), NAME, "")
-    known, settings = repaired.Known(planted, mapping), profiles.settings(Options())
-    repaired.METHODS["unlearning"](ward, [known], settings, np.random.default_rng(0))
-    assert [each.family for each in given[0]] == expected
-
-
-@pytest.mark.parametrize(("max_loss", "tried"), [(0.02, 2), (0.6, 1)])
-def test_unlearning_is_content_with_what_the_repair_may_cost(
-    examples, planted, monkeypatch, unsearched, max_loss, tried
-):
-    losses = [0.5, 0.02]
-    left = iter(losses)
-    monkeypatch.setattr(repaired.unlearning, "unlearned", lambda model, *more: model)
-    monkeypatch.setattr(repaired, "_lost", lambda ward, model: next(left))
-    repair_model(examples / f"{NAME}.keras", methods=("unlearning",), max_loss=max_loss, known=[(planted, {1: 7})])
-    assert list(left) == losses[tried:]
-
-
-@pytest.mark.parametrize("worse", ["tuning", "held_out"])
-def test_what_a_tuning_costs_is_counted_in_the_half_where_it_is_more(examples, planted, monkeypatch, unsearched, worse):
-    """A copy that is right on one half only is no better than one that is wrong on both."""
-    ward = prepare(examples / f"{NAME}.keras", None, Options(), NAME, "")
-    rates, bad = [], getattr(ward, worse)
-    right = repaired.right
-
-    def unlearned(model, subject, seeds, triggers, settings, rng, others):
-        rates.append(settings.rates[0])
-        made = keras.models.clone_model(model)
-        made.set_weights(model.get_weights())
-        return made
-
-    def counted(subject, seeds):
-        return 0 if len(rates) == 1 and subject is not ward.subject and seeds is bad else right(subject, seeds)
-
-    monkeypatch.setattr(repaired.unlearning, "unlearned", unlearned)
-    monkeypatch.setattr(repaired, "right", counted)
-    settings, rng = profiles.settings(Options()), np.random.default_rng(0)
-    repaired.METHODS["unlearning"](ward, [repaired.Known(planted, {1: 7})], settings, rng)
-    assert rates == [0.1, 0.03]
 
 
 def test_the_same_seed_gives_the_same_repair(both):
@@ -284,7 +100,7 @@ def slow(monkeypatch):
         return ward.model, "never asked"
 
     monkeypatch.setattr(deadline, "time", SimpleNamespace(perf_counter=lambda: clock.now))
-    monkeypatch.setitem(repaired.METHODS, "slow", method)
+    monkeypatch.setitem(repair_methods.METHODS, "slow", method)
 
 
 LATE = "the budget of 3600 s was spent before slow was done. Raise --backdoor-budget."
@@ -319,7 +135,7 @@ def test_a_method_that_needs_what_the_model_lacks_is_said_to(examples, planted, 
     def refuse(ward, known, settings, rng):
         raise OutOfScopeError("no convolution")
 
-    monkeypatch.setitem(repaired.METHODS, "refused", refuse)
+    monkeypatch.setitem(repair_methods.METHODS, "refused", refuse)
     repair, _ = repair_model(examples / f"{NAME}.keras", methods=("refused",), known=[(planted, 7)])
     assert (repair.attempts[0].error, repair.attempts[0].accuracy) == ("no convolution", None)
 
@@ -463,7 +279,7 @@ def test_without_labels_the_models_own_answers_are_right(example):
 def test_fine_pruning_and_the_filter_say_what_they_did(examples, planted):
     repair, _ = repair_model(
         examples / "mnist_pixel_to_one.keras",
-        methods=("fine-pruning", repaired.FILTER),
+        methods=("fine-pruning", repair_methods.FILTER),
         known=[(Trigger.load(examples / "planted" / "mnist_pixel_to_one.npz"), 3)],
     )
     pruning, behind = repair.attempts

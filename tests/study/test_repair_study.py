@@ -5,7 +5,7 @@ import numpy as np
 from example_models.repair_study import cell, figures, report, share_clean, summary, tried
 from pytest_backdoor.attacks import pixel
 from pytest_backdoor.contract import Sample
-from pytest_backdoor.repaired import Known, Ward
+from pytest_backdoor.repair_methods import Known, Ward
 from tests.tiny import subject_of, two_pixels
 
 
