@@ -20,7 +20,7 @@ def parallel(pytester, monkeypatch):
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p xdist -p pytest_backdoor.plugin -p fake_scan -p no:cacheprovider")
     # In a process of its own: xdist hands its workers the import path that it saw first.
     return lambda *arguments: pytester.runpytest_subprocess(
-        "-n2", "--dist=loadfile", "--backdoor-scan", "models", *arguments
+        "-n2", "--dist=worksteal", "--backdoor-scan", "models", *arguments
     )
 
 
@@ -53,14 +53,20 @@ def test_the_table_has_its_models_in_one_order_whichever_is_done_first(pytestcon
     assert [line.split()[-2] for line in lines if ".keras" in line] == ["a.keras", "b.keras"]
 
 
-def test_a_worker_that_dies_is_an_error_of_its_model(models, pytester, parallel):
-    models("clean.keras", "killed.keras")
-    result = parallel("--max-worker-restart=0", "--backdoor-report=json:report.json")
+def test_a_worker_that_dies_is_an_error_of_its_model_and_the_others_are_scanned(models, pytester, parallel):
+    models("clean.keras", "killed.keras", "a/clean.keras", "z/clean.keras")
+    result = parallel("--backdoor-report=json:report.json")
+    result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(
         ["| error *killed.keras *|", "*killed.keras: the scan itself failed: worker *gw* crashed*"]
     )
     entries = json.loads((pytester.path / "report.json").read_text())["models"]
-    assert {entry["path"]: entry["verdict"] for entry in entries}["models/killed.keras"] == "error"
+    assert {entry["path"]: entry["verdict"] for entry in entries} == {
+        "models/a/clean.keras": "clean",
+        "models/clean.keras": "clean",
+        "models/killed.keras": "error",
+        "models/z/clean.keras": "clean",
+    }
 
 
 def test_a_worker_prints_and_writes_nothing_itself(models, pytester):
