@@ -13,12 +13,12 @@ import pytest
 
 from pytest_backdoor import options as option
 from pytest_backdoor import values
-from pytest_backdoor.collect import (
+from pytest_backdoor.collect import ModelFile, command, is_hardened
+from pytest_backdoor.context import CURRENT, Context
+from pytest_backdoor.errors import BackdoorError, OptionError, plain
+from pytest_backdoor.files import (
     PATTERNS,
-    ModelFile,
-    command,
     is_bare,
-    is_hardened,
     is_model_file,
     is_unpacked,
     model_files,
@@ -27,8 +27,6 @@ from pytest_backdoor.collect import (
     passed_over,
     unpacked_note,
 )
-from pytest_backdoor.context import CURRENT, Context
-from pytest_backdoor.errors import BackdoorError, OptionError, plain
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
 from pytest_backdoor.report.junit import OURS
