@@ -30,8 +30,8 @@ from pytest_backdoor.sealed import all_written, coloured, load_quietly, sealed
 CLEAN, BACKDOOR, NO_VERDICT, USAGE, NOTHING = 0, 1, 2, 4, 5
 FOUND_ALL, MISSED = 0, 1  # of a self-test
 EPILOG = (
-    "exit code: 0 all clean, 1 a backdoor, 2 a model without a verdict (inconclusive or error), 4 wrong usage,"
-    " 5 nothing to scan"
+    "exit code: 0 all clean, 1 a backdoor, 2 a model without a verdict (inconclusive or error) or a folder without"
+    " models among other paths, 4 wrong usage, 5 nothing to scan"
 )
 SELFTEST_EPILOG = (
     "exit code: 0 every planted backdoor was found, 1 some were missed, 2 nothing could be planted, or the budget or"
@@ -258,7 +258,8 @@ def _add_calibrate(commands: Commands) -> None:
         help="add your own clean models to the reference that p-values compare with",
         description="Scans models that are known to be clean to the end and keeps the evidence that they show: what"
         " --reference and backdoor_reference take. A run that was stopped goes on where it was.",
-        epilog="exit code: 0 all kept, 2 some left out, 4 wrong usage, 5 no model files",
+        epilog="exit code: 0 all kept, 2 some left out, or a folder without models among other paths, 4 wrong usage,"
+        " 5 no model files",
     )
     command.add_argument("paths", nargs="+", type=Path, metavar="MODEL", help="a model file, or a folder of them")
     command.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="the reference to write")

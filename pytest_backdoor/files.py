@@ -55,6 +55,12 @@ def unpacked_note(folder: str | Path) -> str:
     return f"not scanned: {folder}, an unpacked Keras model. Zip what is in it to a .keras file to have it scanned"
 
 
+def bare_note(folder: str | Path, more: str = "") -> str:
+    """What a run says of a folder that holds nothing to scan, where a gate must not open without it."""
+    wanted = f"no model files ({', '.join(PATTERNS)}){more}"
+    return f"nothing to scan in {folder}: it holds {wanted}. Put the models there, or leave it out"
+
+
 def files_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
     """All that is no folder in a folder and its sub-folders, behind links too, as pytest goes, but never in circles."""
     above = (*above, folder.resolve())
@@ -123,16 +129,31 @@ def _between(file: Path, folder: Path) -> list[Path]:
 
 
 def find(paths: Sequence[Path]) -> Found:
-    """The model files among the paths and in every folder under them; raises OptionError for a path that is not."""
+    """The model files among the paths and in every folder under them; raises OptionError for a path that is not.
+
+    A folder without any is a problem, unless there are none at all.
+    """
+    parts = {path: _found(path) for path in paths}
     found = Found()
-    for path in paths:
-        if path.is_dir():
-            _walk(path.resolve(), found)
-        elif path.is_file():
-            _add(path.parent.resolve() / path.name, found, named=True)
-        else:
-            other = values.other_than_file(path)
-            raise OptionError(f"{path} is {other}, not a file" if other else f"no such file or folder: {path}")
+    for part in parts.values():
+        found.files |= part.files
+        found.notes += part.notes
+        found.problems += part.problems
+    if found.files:
+        bare = (path for path, part in parts.items() if path.is_dir() and not part.files and not part.problems)
+        found.problems += [bare_note(path) for path in bare]
+    return found
+
+
+def _found(path: Path) -> Found:
+    found = Found()
+    if path.is_dir():
+        _walk(path.resolve(), found)
+    elif path.is_file():
+        _add(path.parent.resolve() / path.name, found, named=True)
+    else:
+        other = values.other_than_file(path)
+        raise OptionError(f"{path} is {other}, not a file" if other else f"no such file or folder: {path}")
     return found
 
 

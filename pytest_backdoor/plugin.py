@@ -17,7 +17,7 @@ from pytest_backdoor.collect import ModelFile, command, is_hardened
 from pytest_backdoor.context import CURRENT, Context
 from pytest_backdoor.errors import BackdoorError, OptionError, plain
 from pytest_backdoor.files import (
-    PATTERNS,
+    bare_note,
     is_bare,
     is_model_file,
     is_unpacked,
@@ -107,12 +107,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     ]
     if len(config.args) > 1:  # pytest itself ends with 5 where nothing was collected at all
         tests = ["*.py", *(config.getoption("doctestglob", None) or ["test*.txt"])]
-        gathered.problems += [
-            f"nothing to scan in {path_from(start, folder)}: it holds no model files"
-            f" ({', '.join(PATTERNS)}) and no tests. Put the models there, or leave it out"
-            for folder in folders
-            if is_bare(folder, tests)
-        ]
+        bare = (folder for folder in folders if is_bare(folder, tests))
+        gathered.problems += [bare_note(path_from(start, folder), " and no tests") for folder in bare]
     for file, form in ((file, form) for folder in folders for file, form in other_files(folder).items()):
         if is_unpacked(file):
             gathered.problems.append(unpacked_note(path_from(start, file.parent)))

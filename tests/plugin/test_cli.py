@@ -105,6 +105,15 @@ def test_a_saved_model_is_named(models, scan, capsys):
     assert "/models/exported/saved_model.pb, a SavedModel, which model.export wrote. Save" in capsys.readouterr().out
 
 
+def test_a_folder_without_models_among_others_is_no_clean_one(models, scan, pytester, capsys):
+    models("clean.keras", "deep/clean.keras")
+    (pytester.path / "empty").mkdir()
+    assert scan("models/clean.keras", "empty") == 2
+    assert "nothing to scan in empty: it holds no model files (*.keras, *.h5, *.hdf5)" in capsys.readouterr().out
+    assert scan("models", "models/deep") == 0
+    assert scan("empty") == 5
+
+
 @pytest.mark.filterwarnings("always::UserWarning")
 @pytest.mark.parametrize("outcome", ["skip", "warn"])
 def test_an_inconclusive_model_passes_on_request(models, scan, outcome):
