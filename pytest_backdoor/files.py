@@ -15,7 +15,17 @@ PATTERNS = ("*.keras", "*.h5", "*.hdf5")
 ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # what a virtual environment has
 WEIGHTS_ONLY = "*.weights.h5"
 UNPACKED_WEIGHTS = "model.weights.h5"
-OTHER_FORMS = {WEIGHTS_ONLY: "weights without a model", "saved_model.pb": "a SavedModel, which model.export wrote"}
+PYTORCH = "by its name a model of PyTorch"
+OTHER_FORMS = {
+    WEIGHTS_ONLY: "weights without a model",
+    "*.safetensors": "weights without a model",
+    "saved_model.pb": "a SavedModel, which model.export wrote",
+    "orbax.checkpoint": "a checkpoint of Orbax",
+    "*.tflite": "a model of TensorFlow Lite",
+    "*.onnx": "a model of ONNX",
+    "*.pt": PYTORCH,
+    "*.pth": PYTORCH,
+}
 CACHE = "__pycache__"
 
 

@@ -99,10 +99,24 @@ def test_weights_without_a_model_are_named_once(models, scan, capsys, given):
     ]
 
 
-def test_a_saved_model_is_named(models, scan, capsys):
-    models("clean.keras", "exported/saved_model.pb")
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("exported/saved_model.pb", "a SavedModel, which model.export wrote"),
+        ("10/orbax.checkpoint", "a checkpoint of Orbax"),
+        ("a.tflite", "a model of TensorFlow Lite"),
+        ("a.onnx", "a model of ONNX"),
+        ("a.pt", "by its name a model of PyTorch"),
+        ("A.PTH", "by its name a model of PyTorch"),
+        ("a.safetensors", "weights without a model"),
+    ],
+)
+def test_a_model_in_another_form_is_named(models, scan, capsys, name, form):
+    models(name)
+    assert scan("models") == 5
+    assert f"/models/{name}, {form}. Save the model as .keras" in capsys.readouterr().out
+    models("clean.keras")
     assert scan("models") == 0
-    assert "/models/exported/saved_model.pb, a SavedModel, which model.export wrote. Save" in capsys.readouterr().out
 
 
 def test_a_folder_without_models_among_others_is_no_clean_one(models, scan, pytester, capsys):
