@@ -85,9 +85,21 @@ def files_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
             yield from files_in(path, above)
 
 
-def model_files(folder: Path) -> list[Path]:
-    """The model files in a folder and its sub-folders, sorted."""
-    return sorted(path for path in files_in(folder) if is_model_file(path) and path.is_file())
+def folder_note(folder: Path) -> str:
+    """What to say of a folder that is given as a model; empty where it holds models that could be named instead."""
+    if is_unpacked(folder / UNPACKED_WEIGHTS):
+        return unpacked_note(folder)
+    return bare_note(folder) if is_bare(folder, ()) else ""
+
+
+def models_in(folder: Path) -> list[Path]:
+    """The models in a folder and its sub-folders, sorted, unpacked ones too; the folder itself where there are none."""
+    found = (path.parent if is_unpacked(path) else path for path in files_in(folder) if _is_model(path))
+    return sorted(found) or [folder]
+
+
+def _is_model(path: Path) -> bool:
+    return is_model_file(path) or is_unpacked(path)
 
 
 def is_bare(folder: Path, tests: Sequence[str]) -> bool:
