@@ -17,6 +17,13 @@ from pytest_backdoor.report.words import path_from, visible
 
 ITEM = "backdoor"
 SYNTAX = ("::", "[")  # in a path given to pytest
+SETTINGS = {  # flags of pytest by the names of their values
+    "inifilename": "--config-file",
+    "rootdir": "--rootdir",
+    "importmode": "--import-mode",
+    "override_ini": "--override-ini",
+}
+USUAL = "--import-mode=prepend"
 
 
 def is_hardened(config: pytest.Config) -> bool:
@@ -37,7 +44,16 @@ def command(item: pytest.Item, options: option.Options, under: option.Options) -
     if is_hardened(item.config) or (scanning and any(each in path for each in SYNTAX)):
         return shlex.join(["pytest-backdoor", "scan", path, *option.flags(options, "--")])
     node_id = "::".join([path, *item.nodeid.split("::")[1:]])
-    return shlex.join(["pytest", node_id, *["--backdoor-scan"] * scanning, *option.flags(options, under=under)])
+    flags = [*["--backdoor-scan"] * scanning, *option.flags(options, under=under), *_settings(item.config)]
+    return shlex.join(["pytest", node_id, *flags])
+
+
+def _settings(config: pytest.Config) -> list[str]:
+    """The flags that say where pytest took its settings from and how it imports, but for those of ``addopts``."""
+    given = {flag: getattr(config.option, name) or [] for name, flag in SETTINGS.items()}
+    pairs = ((flag, text) for flag, texts in given.items() for text in ([texts] if isinstance(texts, str) else texts))
+    flags = (f"{flag}={text}" for flag, text in pairs)
+    return [each for each in flags if each not in (USUAL, *config.getini("addopts"))]
 
 
 class ModelFile(pytest.File):

@@ -57,6 +57,22 @@ def test_the_printed_command_repeats_the_one_model(models, pytester):
     result.assert_outcomes(failed=1)
 
 
+def test_the_printed_command_has_the_settings_that_pytest_was_given(models, pytester):
+    models("backdoor.keras")
+    pytester.makefile(".ini", own="[pytest]\naddopts = --import-mode=importlib")
+    flags = ("-cown.ini", "--rootdir=models", "-o", "backdoor_models=a b", "--override-ini=backdoor_alpha=0.05")
+    result = pytester.runpytest("--backdoor-scan", "models", *flags)
+    result.stdout.fnmatch_lines(
+        [
+            "  repeat   pytest models/backdoor.keras::backdoor --backdoor-scan --backdoor-alpha=0.05"
+            " --config-file=own.ini --rootdir=models '--override-ini=backdoor_models=a b'"
+            " --override-ini=backdoor_alpha=0.05"
+        ]
+    )
+    result = pytester.runpytest("--backdoor-scan", "models", "--import-mode=append")
+    result.stdout.fnmatch_lines(["  repeat   pytest models/*::backdoor --backdoor-scan --import-mode=append"])
+
+
 def test_a_name_that_pytest_takes_for_syntax_is_repeated_by_the_console_script(models, pytester):
     models("backdoor[1].keras")
     result = pytester.runpytest("--backdoor-scan", "models", "--backdoor-alpha=0.05")
