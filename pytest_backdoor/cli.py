@@ -309,7 +309,9 @@ def _say(planted: Planted) -> None:
 
 
 def _passed_on(given: argparse.Namespace) -> list[str]:
-    """pytest's own options."""
+    """pytest's own options; raises OptionError for a report at which pytest would fail, once all was scanned."""
+    if given.junitxml:
+        values.writable(values.some_path(given.junitxml), "--junitxml")
     junit = [f"--junitxml={given.junitxml}"] if given.junitxml else []
     return [*junit, *["-q"] * given.quiet, *["-v"] * given.verbose]
 

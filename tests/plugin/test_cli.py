@@ -230,6 +230,7 @@ def test_a_folder_that_cannot_be_read_is_no_clean_folder(models, scan, monkeypat
         (["models", "--set=search.stepz=3"], "unknown setting 'search.stepz'. Did you mean 'search.steps'?"),
         (["models", f"--seed={'9' * 5000}"], "--seed: expected a whole number from 0 up"),
         (["models", "--report=jsn:x"], "unknown report format 'jsn'. Did you mean 'json'?"),
+        (["models", "--junitxml=models/clean.keras/o.xml"], "--junitxml: nothing can be written in"),
         (["models", "--colour"], "unrecognized arguments: --colour"),
         ([], "the following arguments are required: PATH"),
     ],
@@ -244,10 +245,10 @@ def test_wrong_usage_ends_with_four(models, scan, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_what_goes_wrong_in_the_tool_itself_is_no_backdoor(models, scan, capsys, pytester):
+def test_what_goes_wrong_in_the_tool_itself_is_no_backdoor(models, scan, capsys, monkeypatch):
     models("clean.keras")
-    (pytester.path / "file").write_text("")
-    assert scan("models", "--junitxml=file/out.xml") == 2
+    monkeypatch.setattr(cli, "_exit_code", lambda *given: 1 / 0)
+    assert scan("models") == 2
     assert "pytest-backdoor: no verdict: what is said above went wrong." in capsys.readouterr().err
 
 
