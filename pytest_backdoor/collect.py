@@ -67,8 +67,10 @@ class ModelFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """The one item of the file."""
+        # Of a file outside its root folder pytest takes the name alone, which several files may have.
+        file = self.nodeid if self.path.is_relative_to(self.config.rootpath) else self.path
         # pytest prints a node id as it is, so a file name that would command the terminal is written out in it.
-        yield ModelItem.from_parent(self, name=ITEM, nodeid=visible(f"{self.nodeid}::{ITEM}"))
+        yield ModelItem.from_parent(self, name=ITEM, nodeid=visible(f"{file}::{ITEM}"))
 
     def __repr__(self) -> str:
         return visible(super().__repr__())

@@ -90,6 +90,17 @@ def test_models_are_named_from_where_the_user_stands(models, pytester, monkeypat
     assert document["missing"] == ["clean.keras", "unscanned.keras"]
 
 
+def test_models_outside_the_root_folder_are_told_apart_by_their_folders(models, pytester):
+    models("a/bug.keras", "b/bug.keras", "b/unscanned.keras")
+    pytester.makefile(".ini", **{"settings/own": "[pytest]"})
+    flags = ("-csettings/own.ini", "--maxfail=2", "--backdoor-report=json:report.json")
+    result = pytester.runpytest("--backdoor-scan", "models/a", "models/b", *flags)
+    result.stdout.fnmatch_lines(["FAILED models/a/bug.keras::backdoor *", "FAILED models/b/bug.keras::backdoor *"])
+    document = json.loads((pytester.path / "report.json").read_text())
+    assert [entry["path"] for entry in document["models"]] == ["models/a/bug.keras", "models/b/bug.keras"]
+    assert document["missing"] == ["models/b/unscanned.keras"]
+
+
 def test_an_error_does_not_pass_and_the_rest_is_scanned(models, pytester):
     models("broken.keras", "clean.keras")
     result = pytester.runpytest("--backdoor-scan", "models")
