@@ -223,7 +223,8 @@ def _add_scan(commands: Commands) -> None:
 
 
 def _run_scan(given: argparse.Namespace, options: Options) -> int:
-    return scan(find([Path(path) for path in given.paths]), options, _passed_on(given))
+    found = find([Path(path) for path in given.paths])
+    return scan(found, options, _passed_on(given, found, options))
 
 
 def _add_selftest(commands: Commands) -> None:
@@ -308,10 +309,12 @@ def _say(planted: Planted) -> None:
     print(line(planted), file=sys.stderr, flush=True)
 
 
-def _passed_on(given: argparse.Namespace) -> list[str]:
-    """pytest's own options; raises OptionError for a report at which pytest would fail, once all was scanned."""
+def _passed_on(given: argparse.Namespace, found: Found, options: Options) -> list[str]:
+    """pytest's own options; raises OptionError for a report at which pytest would fail, or that is a file to read."""
     if given.junitxml:
-        values.writable(values.some_path(given.junitxml), "--junitxml")
+        report = values.some_path(given.junitxml)
+        values.output(report, *found.files, options.seeds, options.suspects, options.reference)
+        values.writable(report, "--junitxml")
     junit = [f"--junitxml={given.junitxml}"] if given.junitxml else []
     return [*junit, *["-q"] * given.quiet, *["-v"] * given.verbose]
 

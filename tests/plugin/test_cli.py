@@ -231,6 +231,7 @@ def test_a_folder_that_cannot_be_read_is_no_clean_folder(models, scan, monkeypat
         (["models", f"--seed={'9' * 5000}"], "--seed: expected a whole number from 0 up"),
         (["models", "--report=jsn:x"], "unknown report format 'jsn'. Did you mean 'json'?"),
         (["models", "--junitxml=models/clean.keras/o.xml"], "--junitxml: nothing can be written in"),
+        (["models", "--junitxml=models/clean.keras"], "models/clean.keras is to be read, and stays as it is"),
         (["models", "--colour"], "unrecognized arguments: --colour"),
         ([], "the following arguments are required: PATH"),
     ],
