@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -34,6 +34,7 @@ class Found:
     """The model files under some paths, what was left out, and what could not be read."""
 
     files: dict[Path, None] = field(default_factory=dict)  # a set in order
+    others: dict[Path, str] = field(default_factory=dict)  # in another form, and in which
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -50,9 +51,17 @@ def other_form(path: Path) -> str:
     return next((form for pattern, form in OTHER_FORMS.items() if name.match(pattern)), "")
 
 
-def other_note(path: str | Path, form: str) -> str:
-    """What a run says of such a file."""
-    return f"not scanned: {path}, {form}. Save the model as .keras to have it scanned"
+def other_notes(files: Mapping[Path, str]) -> list[str]:
+    """What a run says of such files and their forms; of one form in one folder the first is named."""
+    alike: dict[tuple[Path, str], list[Path]] = {}
+    for path, form in files.items():
+        alike.setdefault((path.parent, form), []).append(path)
+    return [_other_note(paths[0], len(paths) - 1, form) for (_, form), paths in alike.items()]
+
+
+def _other_note(path: Path, others: int, form: str) -> str:
+    more = f" and {others} more beside it" if others else ""
+    return f"not scanned: {path}{more}, {form}. Save the model as .keras to have it scanned"
 
 
 def is_unpacked(weights: Path) -> bool:
@@ -159,8 +168,10 @@ def find(paths: Sequence[Path]) -> Found:
     found = Found()
     for part in parts.values():
         found.files |= part.files
+        found.others |= part.others
         found.notes += part.notes
         found.problems += part.problems
+    found.notes += other_notes(found.others)
     if found.files:
         bare = (path for path, part in parts.items() if path.is_dir() and not part.files and not part.problems)
         found.problems += [bare_note(path) for path in bare]
@@ -196,7 +207,7 @@ def _add(path: Path, found: Found, named: bool) -> None:
     if is_unpacked(path):
         found.problems.append(unpacked_note(path.parent))
     elif form := other_form(path):
-        found.notes.append(other_note(path, form))
+        found.others[path] = form
     elif not is_model_file(path):
         found.notes += [f"not a model file by its name: {path}"] if named else []
     elif path.is_file():

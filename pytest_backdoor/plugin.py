@@ -24,7 +24,7 @@ from pytest_backdoor.files import (
     is_unpacked,
     models_in,
     other_files,
-    other_note,
+    other_notes,
     passed_over,
     unpacked_note,
 )
@@ -351,8 +351,8 @@ def _listed(config: pytest.Config) -> list[Path]:
 
 def _other_notes(folders: Iterable[Path], start: Path) -> list[str]:
     """What to say of the files in the folders that hold a model in another form."""
-    files = ((file, form) for folder in folders for file, form in other_files(folder).items())
-    return [other_note(path_from(start, file), form) for file, form in files if not is_unpacked(file)]
+    files = {file: form for folder in folders for file, form in other_files(folder).items() if not is_unpacked(file)}
+    return other_notes({Path(path_from(start, file)): form for file, form in files.items()})
 
 
 def _model_path(request: pytest.FixtureRequest) -> Path | None:

@@ -99,6 +99,17 @@ def test_weights_without_a_model_are_named_once(models, scan, capsys, given):
     ]
 
 
+def test_of_files_alike_in_one_folder_the_first_is_named(models, scan, capsys):
+    models("clean.keras", *(f"run/{epoch}.weights.h5" for epoch in range(3)), "run/a.pt", "old/1.weights.h5")
+    assert scan("models") == 0
+    said = [line.partition("/models/")[2] for line in capsys.readouterr().out.splitlines() if "not scanned" in line]
+    assert [line.partition(". ")[0] for line in said] == [
+        "old/1.weights.h5, weights without a model",
+        "run/0.weights.h5 and 2 more beside it, weights without a model",
+        "run/a.pt, by its name a model of PyTorch",
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "form"),
     [
