@@ -95,10 +95,10 @@ def files_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
 
 
 def folder_note(folder: Path) -> str:
-    """What to say of a folder that is given as a model; empty where it holds models that could be named instead."""
+    """What to say of a folder that is given as a model."""
     if is_unpacked(folder / UNPACKED_WEIGHTS):
         return unpacked_note(folder)
-    return bare_note(folder) if is_bare(folder, ()) else ""
+    return bare_note(folder) if is_bare(folder, ()) else f"{folder} is a folder. Give the path of a model file in it"
 
 
 def models_in(folder: Path) -> list[Path]:

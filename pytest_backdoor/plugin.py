@@ -212,8 +212,8 @@ def backdoor_model(request: pytest.FixtureRequest, load_backdoor_model: Callable
         raise _failure(f"backdoor_model: {problem}") from None
     if path is None:
         raise _failure(f"backdoor_model: {_unnamed(request.config)}")
-    if path.is_dir() and (note := folder_note(path)):
-        raise _failure(f"backdoor_model: {note}")
+    if path.is_dir():
+        raise _failure(f"backdoor_model: {folder_note(path)}")
     try:
         return load_backdoor_model(path)
     except BackdoorError as problem:

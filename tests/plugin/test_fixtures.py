@@ -200,6 +200,12 @@ def test_nothing_in_a_listed_folder_is_passed_over_in_silence(models, pytester):
     result.assert_outcomes(passed=1, errors=2)
 
 
+def test_a_folder_of_models_is_no_model(models, pytester):
+    models("clean.keras")
+    pytester.makepyfile("import pytest\n@pytest.mark.backdoor(model='models')\ndef test_model(backdoor_model): pass")
+    pytester.runpytest().stdout.fnmatch_lines(["backdoor_model: *models is a folder. Give the path of a model file*"])
+
+
 def test_a_tilde_in_the_list_is_the_home(models, pytester, monkeypatch):
     models("home/clean.keras")
     monkeypatch.setenv("HOME", str(pytester.path / "models/home"))
