@@ -40,9 +40,7 @@ def calibrate(
     does, unless ``unusual``, a model with p <= alpha: a backdoored one would hide others. Of two entries of one scan
     that with more tests is kept. Raises CalibrationError if the output cannot be written.
     """
-    stored = calibration.read(output) if output.exists() else ()
-    entries = {_key(entry): entry for entry in sorted((*begin, *stored), key=lambda entry: len(entry.evidence))}
-    _write(tuple(entries.values()), output)
+    entries = _written(begin, output)
     for file in files:
         try:
             seeds = first(options.seeds or seeds_beside(file), each)
@@ -57,8 +55,7 @@ def calibrate(
         strange = not unusual and result.p_value is not None and result.p_value <= options.alpha
         step = UNUSUAL.format(result.p_value) if strange else entry_of(result, file.stem, mode)
         if isinstance(step, Entry):
-            entries[_key(step)] = step
-            _write(tuple(entries.values()), output)
+            entries = _written((*entries.values(), step), output)
         yield file, step
 
 
@@ -90,10 +87,15 @@ def entry_of(result: ScanResult, name: str, mode: str) -> Entry | str:
     return Entry(name, result.sha256, mode, *kind, seeds, statistics, result.mixing)
 
 
-def _write(entries: Sequence[Entry], output: Path) -> None:
-    partial = output.with_name(output.name + ".partial")
+def _written(entries: Sequence[Entry], output: Path) -> dict[tuple[str, str, int], Entry]:
+    """The entries and those that the output holds, of another run perhaps, once all are in the output."""
+    stored = calibration.read(output) if output.exists() else ()
+    together = {_key(entry): entry for entry in sorted((*entries, *stored), key=lambda entry: len(entry.evidence))}
+    target = output.resolve()  # what a link leads to, not the link
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(json.dumps(calibration.to_dict(entries), indent=0) + "\n")
-        os.replace(partial, output)
+        partial.write_text(json.dumps(calibration.to_dict(tuple(together.values())), indent=0) + "\n")
+        os.replace(partial, target)
     except OSError as problem:
         raise CalibrationError(f"the reference cannot be written to {output}: {problem.strerror}.") from problem
+    return together

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_backdoor import values
 from pytest_backdoor.errors import CalibrationError
 
 SCHEMA = 2
@@ -187,6 +188,8 @@ def read(path: Path | None = None) -> tuple[Entry, ...]:
     """The entries of a reference file, or of the one that is shipped; raises CalibrationError."""
     path = path or SHIPPED
     try:
+        if other := values.other_than_file(path):
+            raise ValueError(f"it is {other}, not a file")
         stored = json.loads(path.read_text())
         if stored["schema"] != SCHEMA:
             raise ValueError(f"schema {stored['schema']}, not {SCHEMA}")

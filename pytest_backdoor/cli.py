@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -18,8 +18,9 @@ import pytest
 
 from pytest_backdoor import cli_fuzz, cli_repair, cli_trajectories, plugin, tool, values
 from pytest_backdoor import options as option
-from pytest_backdoor.collect import ModelFile, is_model_file, is_unpacked, other_form, other_note, unpacked_note
+from pytest_backdoor.collect import ModelFile
 from pytest_backdoor.errors import CalibrationError, OptionError
+from pytest_backdoor.files import Found, find
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
 from pytest_backdoor.report.words import visible
@@ -29,8 +30,8 @@ from pytest_backdoor.sealed import all_written, coloured, load_quietly, sealed
 CLEAN, BACKDOOR, NO_VERDICT, USAGE, NOTHING = 0, 1, 2, 4, 5
 FOUND_ALL, MISSED = 0, 1  # of a self-test
 EPILOG = (
-    "exit code: 0 all clean, 1 a backdoor, 2 a model without a verdict (inconclusive or error), 4 wrong usage,"
-    " 5 nothing to scan"
+    "exit code: 0 all clean, 1 a backdoor, 2 a model without a verdict (inconclusive or error) or a folder without"
+    " models among other paths, 4 wrong usage, 5 nothing to scan"
 )
 SELFTEST_EPILOG = (
     "exit code: 0 every planted backdoor was found, 1 some were missed, 2 nothing could be planted, or the budget or"
@@ -53,15 +54,6 @@ if TYPE_CHECKING:
     from pytest_backdoor.selftest import Plan
 
     Commands = argparse._SubParsersAction["_Parser"]
-
-
-@dataclass(slots=True)
-class Found:
-    """The model files under some paths, what was left out, and what could not be read."""
-
-    files: dict[Path, None] = field(default_factory=dict)  # a set in order
-    notes: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)  # pytest keeps plugins in sets
@@ -133,20 +125,6 @@ def _run(arguments: Sequence[str] | None) -> int:
             traceback.print_exc()
             print(f"{parser.prog}: no verdict: what is said above went wrong.", file=sys.stderr)
         return NO_VERDICT
-
-
-def find(paths: Sequence[Path]) -> Found:
-    """The model files among the paths and in every folder under them; raises OptionError for a path that is not."""
-    found = Found()
-    for path in paths:
-        if path.is_dir():
-            _walk(path.resolve(), found)
-        elif path.is_file():
-            _add(path.parent.resolve() / path.name, found, named=True)
-        else:
-            other = values.other_than_file(path)
-            raise OptionError(f"{path} is {other}, not a file" if other else f"no such file or folder: {path}")
-    return found
 
 
 def scan(found: Found, options: Options, more: Sequence[str] = ()) -> int:
@@ -245,7 +223,8 @@ def _add_scan(commands: Commands) -> None:
 
 
 def _run_scan(given: argparse.Namespace, options: Options) -> int:
-    return scan(find([Path(path) for path in given.paths]), options, _passed_on(given))
+    found = find([Path(path) for path in given.paths])
+    return scan(found, options, _passed_on(given, found, options))
 
 
 def _add_selftest(commands: Commands) -> None:
@@ -280,7 +259,8 @@ def _add_calibrate(commands: Commands) -> None:
         help="add your own clean models to the reference that p-values compare with",
         description="Scans models that are known to be clean to the end and keeps the evidence that they show: what"
         " --reference and backdoor_reference take. A run that was stopped goes on where it was.",
-        epilog="exit code: 0 all kept, 2 some left out, 4 wrong usage, 5 no model files",
+        epilog="exit code: 0 all kept, 2 some left out, or a folder without models among other paths, 4 wrong usage,"
+        " 5 no model files",
     )
     command.add_argument("paths", nargs="+", type=Path, metavar="MODEL", help="a model file, or a folder of them")
     command.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="the reference to write")
@@ -329,36 +309,14 @@ def _say(planted: Planted) -> None:
     print(line(planted), file=sys.stderr, flush=True)
 
 
-def _passed_on(given: argparse.Namespace) -> list[str]:
-    """pytest's own options."""
+def _passed_on(given: argparse.Namespace, found: Found, options: Options) -> list[str]:
+    """pytest's own options; raises OptionError for a report at which pytest would fail, or that is a file to read."""
+    if given.junitxml:
+        report = values.some_path(given.junitxml)
+        values.output(report, *found.files, options.seeds, options.suspects, options.reference)
+        values.writable(report, "--junitxml")
     junit = [f"--junitxml={given.junitxml}"] if given.junitxml else []
     return [*junit, *["-q"] * given.quiet, *["-v"] * given.verbose]
-
-
-def _walk(folder: Path, found: Found) -> None:
-    def unread(problem: OSError) -> None:
-        found.problems.append(f"folder not read: {problem.filename}: {problem.strerror}")
-
-    for parent, folders, names in os.walk(folder, onerror=unread):  # links to folders are not followed
-        folders.sort()
-        links = (Path(parent, name) for name in folders)
-        found.notes += [f"link to a folder, not followed: {link}" for link in links if link.is_symlink()]
-        for name in sorted(names):
-            _add(Path(parent, name), found, named=False)
-
-
-def _add(path: Path, found: Found, named: bool) -> None:
-    """Adds a model file; a file that the user named, or that only looks like a model, is noted instead."""
-    if is_unpacked(path):
-        found.problems.append(unpacked_note(path.parent))
-    elif form := other_form(path):
-        found.notes.append(other_note(path, form))
-    elif not is_model_file(path):
-        found.notes += [f"not a model file by its name: {path}"] if named else []
-    elif path.is_file():
-        found.files[path] = None
-    else:
-        found.problems.append(f"not a regular file: {path}")  # a pipe, or a link to nothing
 
 
 def _strange_seeds(found: Found) -> list[str]:

@@ -164,9 +164,7 @@ def _check_output(model: Path, output: Path) -> None:
     values.output(output, model)
     if os.path.lexists(output):
         raise OptionError(f"--output: {output} exists. Give the name of a new file, or delete it first.")
-    folder = next(folder for folder in output.absolute().parents if folder.exists())  # those below it can be made
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise OptionError(f"--output: nothing can be written in {folder}. Give the name of a file elsewhere.")
+    values.writable(output, "--output")
 
 
 def _known(given: argparse.Namespace) -> list[tuple[Trigger, Rule]]:

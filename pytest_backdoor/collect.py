@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import warnings
-from collections.abc import Iterator, Sequence
-from fnmatch import fnmatch
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,108 +15,15 @@ from pytest_backdoor import options as option
 from pytest_backdoor.errors import BackdoorError, BackdoorFound
 from pytest_backdoor.report.words import path_from, visible
 
-PATTERNS = ("*.keras", "*.h5", "*.hdf5")
-ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # what a virtual environment has
-WEIGHTS_ONLY = "*.weights.h5"
-UNPACKED_WEIGHTS = "model.weights.h5"
-OTHER_FORMS = {WEIGHTS_ONLY: "weights without a model", "saved_model.pb": "a SavedModel, which model.export wrote"}
 ITEM = "backdoor"
-CACHE = "__pycache__"
 SYNTAX = ("::", "[")  # in a path given to pytest
-
-
-def is_model_file(path: Path) -> bool:
-    """Whether the name is that of a model that Keras saves whole."""
-    name = Path(path.name.lower())
-    return any(name.match(pattern) for pattern in PATTERNS) and not other_form(path)
-
-
-def other_form(path: Path) -> str:
-    """What a file holds in place of a whole Keras model, by its name; empty where the name says nothing of that."""
-    name = Path(path.name.lower())
-    return next((form for pattern, form in OTHER_FORMS.items() if name.match(pattern)), "")
-
-
-def other_note(path: str | Path, form: str) -> str:
-    """What a run says of such a file."""
-    return f"not scanned: {path}, {form}. Save the model as .keras to have it scanned"
-
-
-def is_unpacked(weights: Path) -> bool:
-    """Whether a file of weights lies in an unpacked .keras, a folder that Keras loads too."""
-    return weights.name == UNPACKED_WEIGHTS and weights.with_name("config.json").is_file()
-
-
-def unpacked_note(folder: str | Path) -> str:
-    """What a run says of an unpacked .keras: a gate must not open without it."""
-    return f"not scanned: {folder}, an unpacked Keras model. Zip what is in it to a .keras file to have it scanned"
-
-
-def files_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """All that is no folder in a folder and its sub-folders, behind links too, as pytest goes, but never in circles."""
-    above = (*above, folder.resolve())
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError:  # pytest says so
-        return
-    for path in entries:
-        if not path.is_dir():
-            yield path
-        elif path.resolve() not in above:
-            yield from files_in(path, above)
-
-
-def model_files(folder: Path) -> list[Path]:
-    """The model files in a folder and its sub-folders, sorted."""
-    return sorted(path for path in files_in(folder) if is_model_file(path) and path.is_file())
-
-
-def is_bare(folder: Path, tests: Sequence[str]) -> bool:
-    """Whether the folder and its sub-folders hold no model file and no file of tests, by these patterns."""
-    return not any(is_model_file(path) or any(map(path.match, tests)) for path in files_in(folder))
-
-
-def other_files(folder: Path) -> dict[Path, str]:
-    """The files in a folder and its sub-folders that hold a model in another form, but for virtual environments."""
-    forms = ((path, other_form(path)) for path in sorted(files_in(folder)))
-    return {path: form for path, form in forms if form and path.is_file() and not _is_foreign(path, folder)}
-
-
-def passed_over(folder: Path, patterns: Sequence[str]) -> dict[Path, str]:
-    """The model files under a folder that pytest leaves out, and why.
-
-    A folder of theirs is among ``norecursedirs``, or they are links to nothing, pipes and the like. Those of virtual
-    environments are somebody else's.
-    """
-    models = sorted(path for path in files_in(folder) if is_model_file(path) and not _is_foreign(path, folder))
-    reasons = ((path, _left_out(path, folder, patterns)) for path in models)
-    return {path: reason for path, reason in reasons if reason}
-
-
-def _left_out(path: Path, folder: Path, patterns: Sequence[str]) -> str:
-    parents = _between(path, folder)
-    if any(parent.name == CACHE for parent in parents):
-        return f"in {CACHE}, which pytest always leaves out. Move it"
-    if any(_matches(parent, pattern) for parent in parents for pattern in patterns):
-        return "in a folder that pytest leaves out. With -o norecursedirs= it is scanned too"
-    return "" if path.is_file() else "not a regular file"
-
-
-def _matches(folder: Path, pattern: str) -> bool:
-    """Whether pytest takes the folder for one of the pattern: by its name, or by its path if the pattern is a path."""
-    if os.sep not in pattern:
-        return fnmatch(folder.name, pattern)
-    return fnmatch(str(folder), pattern if os.path.isabs(pattern) else f"*{os.sep}{pattern}")
-
-
-def _is_foreign(file: Path, folder: Path) -> bool:
-    """Whether the file is part of a virtual environment in the folder."""
-    return any((parent / marker).exists() for parent in _between(file, folder) for marker in ENVIRONMENT)
-
-
-def _between(file: Path, folder: Path) -> list[Path]:
-    """The sub-folders of the folder that the file lies in."""
-    return [folder / parent for parent in file.relative_to(folder).parents[:-1]]
+SETTINGS = {  # flags of pytest by the names of their values
+    "inifilename": "--config-file",
+    "rootdir": "--rootdir",
+    "importmode": "--import-mode",
+    "override_ini": "--override-ini",
+}
+USUAL = "--import-mode=prepend"
 
 
 def is_hardened(config: pytest.Config) -> bool:
@@ -138,7 +44,16 @@ def command(item: pytest.Item, options: option.Options, under: option.Options) -
     if is_hardened(item.config) or (scanning and any(each in path for each in SYNTAX)):
         return shlex.join(["pytest-backdoor", "scan", path, *option.flags(options, "--")])
     node_id = "::".join([path, *item.nodeid.split("::")[1:]])
-    return shlex.join(["pytest", node_id, *["--backdoor-scan"] * scanning, *option.flags(options, under=under)])
+    flags = [*["--backdoor-scan"] * scanning, *option.flags(options, under=under), *_settings(item.config)]
+    return shlex.join(["pytest", node_id, *flags])
+
+
+def _settings(config: pytest.Config) -> list[str]:
+    """The flags that say where pytest took its settings from and how it imports, but for those of ``addopts``."""
+    given = {flag: getattr(config.option, name) or [] for name, flag in SETTINGS.items()}
+    pairs = ((flag, text) for flag, texts in given.items() for text in ([texts] if isinstance(texts, str) else texts))
+    flags = (f"{flag}={text}" for flag, text in pairs)
+    return [each for each in flags if each not in (USUAL, *config.getini("addopts"))]
 
 
 class ModelFile(pytest.File):
@@ -152,8 +67,10 @@ class ModelFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """The one item of the file."""
+        # Of a file outside its root folder pytest takes the name alone, which several files may have.
+        file = self.nodeid if self.path.is_relative_to(self.config.rootpath) else self.path
         # pytest prints a node id as it is, so a file name that would command the terminal is written out in it.
-        yield ModelItem.from_parent(self, name=ITEM, nodeid=visible(f"{self.nodeid}::{ITEM}"))
+        yield ModelItem.from_parent(self, name=ITEM, nodeid=visible(f"{file}::{ITEM}"))
 
     def __repr__(self) -> str:
         return visible(super().__repr__())

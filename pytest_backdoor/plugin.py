@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,22 +13,21 @@ import pytest
 
 from pytest_backdoor import options as option
 from pytest_backdoor import values
-from pytest_backdoor.collect import (
-    PATTERNS,
-    ModelFile,
-    command,
+from pytest_backdoor.collect import ModelFile, command, is_hardened
+from pytest_backdoor.context import CURRENT, Context
+from pytest_backdoor.errors import BackdoorError, OptionError, plain
+from pytest_backdoor.files import (
+    bare_note,
+    folder_note,
     is_bare,
-    is_hardened,
     is_model_file,
     is_unpacked,
-    model_files,
+    models_in,
     other_files,
-    other_note,
+    other_notes,
     passed_over,
     unpacked_note,
 )
-from pytest_backdoor.context import CURRENT, Context
-from pytest_backdoor.errors import BackdoorError, OptionError, plain
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
 from pytest_backdoor.report.junit import OURS
@@ -58,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="scan the model files (.keras, .h5, .hdf5) among the collected paths; use pytest-backdoor scan for"
         " files from strangers, because pytest runs the Python files beside them",
     )
-    parser.addini(MODELS, "model files and folders of them that backdoor_model stands for", "paths", [])
+    parser.addini(MODELS, "model files and folders of them that backdoor_model stands for", "args", [])
     option.add_flags(group.addoption)
     for name, setting in option.SETTINGS.items():
         parser.addini(option.ini_key(name), setting.help, setting.ini, None)
@@ -73,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[UNDER] = _options_of_ini(config)
         config.stash[OPTIONS] = option.layered(config.stash[UNDER], option.parsed(config.option), option.flag)
         check_formats(config.stash[OPTIONS].report)
-        _ini_value(config, MODELS)  # what cannot be read is wrong usage, and no error of each test file
+        _listed(config)  # what cannot be read is wrong usage, and no error of each test file
     except OptionError as problem:
         raise pytest.UsageError(str(problem)) from None
     if not hasattr(config, "workerinput"):
@@ -109,17 +108,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     ]
     if len(config.args) > 1:  # pytest itself ends with 5 where nothing was collected at all
         tests = ["*.py", *(config.getoption("doctestglob", None) or ["test*.txt"])]
-        gathered.problems += [
-            f"nothing to scan in {path_from(start, folder)}: it holds no model files"
-            f" ({', '.join(PATTERNS)}) and no tests. Put the models there, or leave it out"
-            for folder in folders
-            if is_bare(folder, tests)
-        ]
-    for file, form in ((file, form) for folder in folders for file, form in other_files(folder).items()):
-        if is_unpacked(file):
-            gathered.problems.append(unpacked_note(path_from(start, file.parent)))
-        else:
-            gathered.notes.append(other_note(path_from(start, file), form))
+        bare = (folder for folder in folders if is_bare(folder, tests))
+        gathered.problems += [bare_note(path_from(start, folder), " and no tests") for folder in bare]
+    unpacked = (file.parent for folder in folders for file in other_files(folder) if is_unpacked(file))
+    gathered.problems += [unpacked_note(path_from(start, folder)) for folder in unpacked]
+    gathered.notes += _other_notes(folders, start)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -174,9 +167,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Writes the reports, with what was finished by then, before another plugin fails to write its own."""
     from pytest_backdoor import summary
 
-    gathered = session.config.stash.get(GATHERED, None)
-    if gathered is not None and _runs_tests(session.config):
-        gathered.problems += summary.write(gathered, session.config.stash[OPTIONS])
+    config, gathered = session.config, session.config.stash.get(GATHERED, None)
+    if gathered is not None and _runs_tests(config):
+        if gathered.results:
+            noted = _other_notes(filter(Path.is_dir, _listed(config)), config.invocation_params.dir)
+            gathered.notes += [note for note in noted if note not in gathered.notes]
+        gathered.problems += summary.write(gathered, config.stash[OPTIONS])
         if gathered.problems and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED  # a gate must not open on a report that is not there
 
@@ -216,6 +212,8 @@ def backdoor_model(request: pytest.FixtureRequest, load_backdoor_model: Callable
         raise _failure(f"backdoor_model: {problem}") from None
     if path is None:
         raise _failure(f"backdoor_model: {_unnamed(request.config)}")
+    if path.is_dir():
+        raise _failure(f"backdoor_model: {folder_note(path)}")
     try:
         return load_backdoor_model(path)
     except BackdoorError as problem:
@@ -341,9 +339,20 @@ def _is_named_by_parameters(node: pytest.Item) -> bool:
 
 
 def _listed_models(config: pytest.Config) -> list[Path]:
-    """The model files of the ini list, folders replaced by the model files in them."""
-    listed: list[Path] = config.getini(MODELS)
-    return [file for path in listed for file in (model_files(path) if path.is_dir() else [path])]
+    """The model files of the ini list, folders replaced by the models in them."""
+    return [model for path in _listed(config) for model in (models_in(path) if path.is_dir() else [path])]
+
+
+def _listed(config: pytest.Config) -> list[Path]:
+    """The files and folders of the ini list, with ``~`` expanded; raises OptionError for what is no list."""
+    folder = config.inipath.parent if config.inipath else config.invocation_params.dir
+    return [folder / values.some_path(text or ".") for text in _ini_value(config, MODELS)]
+
+
+def _other_notes(folders: Iterable[Path], start: Path) -> list[str]:
+    """What to say of the files in the folders that hold a model in another form."""
+    files = {file: form for folder in folders for file, form in other_files(folder).items() if not is_unpacked(file)}
+    return other_notes({Path(path_from(start, file)): form for file, form in files.items()})
 
 
 def _model_path(request: pytest.FixtureRequest) -> Path | None:
@@ -358,14 +367,11 @@ def _model_path(request: pytest.FixtureRequest) -> Path | None:
 
 def _unnamed(config: pytest.Config) -> str:
     """Why a test that asks for backdoor_model has none."""
-    listed = ", ".join(map(str, config.getini(MODELS)))
-    if not listed:
+    if not _listed(config):
         return (
             'no model is named. Write backdoor_models = ["model.keras"] in the [tool.pytest] table or'
             ' @pytest.mark.backdoor(model="model.keras") at the test.'
         )
-    if not _listed_models(config):
-        return f"there are no model files in {listed}, which backdoor_models lists."
     return (
         "pytest repeats a test for each model of backdoor_models only where a test function or its fixtures take"
         " backdoor_model as an argument, and no parameter of it names another. Write"

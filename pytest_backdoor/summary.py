@@ -9,8 +9,9 @@ import pytest
 
 from pytest_backdoor import options as option
 from pytest_backdoor import tool, values
-from pytest_backdoor.collect import PATTERNS, WEIGHTS_ONLY, is_hardened
+from pytest_backdoor.collect import is_hardened
 from pytest_backdoor.errors import OptionError
+from pytest_backdoor.files import PATTERNS, WEIGHTS_ONLY
 from pytest_backdoor.gathered import Gathered
 from pytest_backdoor.options import Options
 from pytest_backdoor.results import ScanResult

@@ -140,6 +140,13 @@ def output(target: Path | None, *inputs: Path | str | None) -> None:
                 raise OptionError(f"{target} is to be read, and stays as it is. Give the name of a new file.")
 
 
+def writable(target: Path, where: str) -> None:
+    """Raises OptionError, which names where it was given, for a file that cannot be written; missing folders can be."""
+    place = next(each for each in (target.absolute(), *target.absolute().parents) if each.exists())
+    if (place != target.absolute() and not place.is_dir()) or not os.access(place, os.W_OK):
+        raise OptionError(f"{where}: nothing can be written in {place}. Give the name of a file elsewhere.")
+
+
 def settings(value: Any) -> tuple[tuple[str, str], ...]:
     """Pairs of key and value from KEY=VALUE texts, pairs or a mapping; the last of a key counts."""
     given = value.items() if isinstance(value, Mapping) else _listed(value)

@@ -42,6 +42,7 @@ LAYERS = (
         "dataset_results",
         "deadline",
         "errors",
+        "files",
         "options",
         "origins",
         "results",

@@ -67,6 +67,21 @@ def test_models_without_seeds_are_a_mode_of_their_own(surveyed, tmp_path):
     assert [(step.mode, step.seeds) for _, step in steps] == [("standard", 1), ("standard without seeds", 0)]
 
 
+def test_two_runs_into_one_file_keep_what_both_found(surveyed, tmp_path):
+    files, output = [tmp_path / f"model{number}.keras" for number in (1, 2, 3)], tmp_path / "reference.json"
+    one, other = (calibrate.calibrate(part, (), output, Options()) for part in (files[:2], files[2:]))
+    for steps in (one, other, one):
+        next(steps)
+    assert sorted(entry.name for entry in calibration.read(output)) == ["model1", "model2", "model3"]
+
+
+def test_a_reference_is_written_to_what_a_link_leads_to(surveyed, tmp_path):
+    (tmp_path / "link.json").symlink_to("reference.json")
+    list(calibrate.calibrate([tmp_path / "model1.keras"], (), tmp_path / "link.json", Options()))
+    assert (tmp_path / "link.json").is_symlink()
+    assert [entry.name for entry in calibration.read(tmp_path / "reference.json")] == ["model1"]
+
+
 def test_scans_with_fewer_seeds_of_each_class_are_kept_beside_those_with_all(surveyed, tmp_path):
     np.savez(tmp_path / "seeds.npz", x=np.arange(6 * 16).reshape(6, 4, 4), y=[0, 1, 0, 1, 1, 0])
     files, output = [tmp_path / "model1.keras"], tmp_path / "reference.json"

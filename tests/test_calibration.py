@@ -1,6 +1,7 @@
 """Ranks and tails by hand, and what the combination of tests promises."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -232,6 +233,12 @@ def test_a_file_that_is_no_reference_is_refused(text, problem, tmp_path):
         read(tmp_path / "reference.json")
     with pytest.raises(CalibrationError, match="No such file"):
         read(tmp_path / "missing.json")
+
+
+def test_a_pipe_that_nobody_fills_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "reference.json")
+    with pytest.raises(CalibrationError, match="it is a pipe, not a file"):
+        read(tmp_path / "reference.json")
 
 
 def test_the_shipped_reference_can_be_read():

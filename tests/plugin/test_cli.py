@@ -99,10 +99,44 @@ def test_weights_without_a_model_are_named_once(models, scan, capsys, given):
     ]
 
 
-def test_a_saved_model_is_named(models, scan, capsys):
-    models("clean.keras", "exported/saved_model.pb")
+def test_of_files_alike_in_one_folder_the_first_is_named(models, scan, capsys):
+    models("clean.keras", *(f"run/{epoch}.weights.h5" for epoch in range(3)), "run/a.pt", "old/1.weights.h5")
     assert scan("models") == 0
-    assert "/models/exported/saved_model.pb, a SavedModel, which model.export wrote. Save" in capsys.readouterr().out
+    said = [line.partition("/models/")[2] for line in capsys.readouterr().out.splitlines() if "not scanned" in line]
+    assert [line.partition(". ")[0] for line in said] == [
+        "old/1.weights.h5, weights without a model",
+        "run/0.weights.h5 and 2 more beside it, weights without a model",
+        "run/a.pt, by its name a model of PyTorch",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("exported/saved_model.pb", "a SavedModel, which model.export wrote"),
+        ("10/orbax.checkpoint", "a checkpoint of Orbax"),
+        ("a.tflite", "a model of TensorFlow Lite"),
+        ("a.onnx", "a model of ONNX"),
+        ("a.pt", "by its name a model of PyTorch"),
+        ("A.PTH", "by its name a model of PyTorch"),
+        ("a.safetensors", "weights without a model"),
+    ],
+)
+def test_a_model_in_another_form_is_named(models, scan, capsys, name, form):
+    models(name)
+    assert scan("models") == 5
+    assert f"/models/{name}, {form}. Save the model as .keras" in capsys.readouterr().out
+    models("clean.keras")
+    assert scan("models") == 0
+
+
+def test_a_folder_without_models_among_others_is_no_clean_one(models, scan, pytester, capsys):
+    models("clean.keras", "deep/clean.keras")
+    (pytester.path / "empty").mkdir()
+    assert scan("models/clean.keras", "empty") == 2
+    assert "nothing to scan in empty: it holds no model files (*.keras, *.h5, *.hdf5)" in capsys.readouterr().out
+    assert scan("models", "models/deep") == 0
+    assert scan("empty") == 5
 
 
 @pytest.mark.filterwarnings("always::UserWarning")
@@ -207,6 +241,8 @@ def test_a_folder_that_cannot_be_read_is_no_clean_folder(models, scan, monkeypat
         (["models", "--set=search.stepz=3"], "unknown setting 'search.stepz'. Did you mean 'search.steps'?"),
         (["models", f"--seed={'9' * 5000}"], "--seed: expected a whole number from 0 up"),
         (["models", "--report=jsn:x"], "unknown report format 'jsn'. Did you mean 'json'?"),
+        (["models", "--junitxml=models/clean.keras/o.xml"], "--junitxml: nothing can be written in"),
+        (["models", "--junitxml=models/clean.keras"], "models/clean.keras is to be read, and stays as it is"),
         (["models", "--colour"], "unrecognized arguments: --colour"),
         ([], "the following arguments are required: PATH"),
     ],
@@ -221,10 +257,10 @@ def test_wrong_usage_ends_with_four(models, scan, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_what_goes_wrong_in_the_tool_itself_is_no_backdoor(models, scan, capsys, pytester):
+def test_what_goes_wrong_in_the_tool_itself_is_no_backdoor(models, scan, capsys, monkeypatch):
     models("clean.keras")
-    (pytester.path / "file").write_text("")
-    assert scan("models", "--junitxml=file/out.xml") == 2
+    monkeypatch.setattr(cli, "_exit_code", lambda *given: 1 / 0)
+    assert scan("models") == 2
     assert "pytest-backdoor: no verdict: what is said above went wrong." in capsys.readouterr().err
 
 

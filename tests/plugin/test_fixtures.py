@@ -39,7 +39,7 @@ def test_a_list_of_models_that_cannot_be_read_is_wrong_usage(models, pytester):
     pytester.makefile(".toml", pytest='[pytest]\nbackdoor_models = "models"')
     result = pytester.runpytest()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: ini key backdoor_models: *expects a list for type 'paths', got str*"])
+    result.stderr.fnmatch_lines(["ERROR: ini key backdoor_models: *expects a list for type 'args', got str*"])
 
 
 def test_a_marker_whose_model_is_no_path_fails_its_own_test_only(models, pytester):
@@ -173,13 +173,46 @@ def test_a_test_that_pytest_cannot_repeat_is_told_to_name_its_model(models, pyte
     result.stdout.fnmatch_lines(["backdoor_model: pytest repeats a test for each*@pytest.mark.backdoor(model=*"])
 
 
-def test_a_listed_folder_without_models_is_named(pytester):
+def test_a_listed_folder_without_models_is_named(models, pytester):
+    models("clean.keras")
     pytester.makeini(INI)
     (pytester.path / "empty").mkdir()
     pytester.makepyfile("def test_model(backdoor_model): pass")
-    result = pytester.runpytest("-o", "backdoor_models=empty")
-    result.stdout.fnmatch_lines(["*backdoor_model: there are no model files in *empty, which backdoor_models lists."])
-    result.assert_outcomes(errors=1)
+    result = pytester.runpytest("-o", "backdoor_models=models empty")
+    result.stdout.fnmatch_lines(["backdoor_model: nothing to scan in *empty: it holds no model files ([*].keras, *"])
+    result.assert_outcomes(passed=1, errors=1)
+
+
+def test_nothing_in_a_listed_folder_is_passed_over_in_silence(models, pytester):
+    models("clean.keras", "unpacked/config.json", "unpacked/model.weights.h5", "a.weights.h5", "out/saved_model.pb")
+    (pytester.path / "models/gone.keras").symlink_to("nowhere")
+    pytester.makeini(INI)
+    pytester.makepyfile("def test_model(backdoor_model, backdoor_scan): backdoor_scan(backdoor_model)")
+    result = pytester.runpytest("-v")
+    result.stdout.fnmatch_lines(
+        [
+            "*test_model[[]models/gone.keras] ERROR*",
+            "backdoor_model: not scanned: *models/unpacked, an unpacked Keras model. *",
+            "not scanned: models/a.weights.h5, weights without a model. *",
+            "not scanned: models/out/saved_model.pb, a SavedModel, *",
+        ]
+    )
+    result.assert_outcomes(passed=1, errors=2)
+
+
+def test_a_folder_of_models_is_no_model(models, pytester):
+    models("clean.keras")
+    pytester.makepyfile("import pytest\n@pytest.mark.backdoor(model='models')\ndef test_model(backdoor_model): pass")
+    pytester.runpytest().stdout.fnmatch_lines(["backdoor_model: *models is a folder. Give the path of a model file*"])
+
+
+def test_a_tilde_in_the_list_is_the_home(models, pytester, monkeypatch):
+    models("home/clean.keras")
+    monkeypatch.setenv("HOME", str(pytester.path / "models/home"))
+    pytester.makeini("[pytest]\nbackdoor_models = ~/clean.keras ~")
+    pytester.makepyfile("def test_model(backdoor_model): pass")
+    result = pytester.runpytest("--collect-only")
+    result.stdout.fnmatch_lines([f"*test_model[[]models/home/clean.keras{number}]*" for number in (0, 1)])
 
 
 def test_backdoor_model_is_the_one_of_the_marker(models, pytester):

@@ -57,6 +57,22 @@ def test_the_printed_command_repeats_the_one_model(models, pytester):
     result.assert_outcomes(failed=1)
 
 
+def test_the_printed_command_has_the_settings_that_pytest_was_given(models, pytester):
+    models("backdoor.keras")
+    pytester.makefile(".ini", own="[pytest]\naddopts = --import-mode=importlib")
+    flags = ("-cown.ini", "--rootdir=models", "-o", "backdoor_models=a b", "--override-ini=backdoor_alpha=0.05")
+    result = pytester.runpytest("--backdoor-scan", "models", *flags)
+    result.stdout.fnmatch_lines(
+        [
+            "  repeat   pytest models/backdoor.keras::backdoor --backdoor-scan --backdoor-alpha=0.05"
+            " --config-file=own.ini --rootdir=models '--override-ini=backdoor_models=a b'"
+            " --override-ini=backdoor_alpha=0.05"
+        ]
+    )
+    result = pytester.runpytest("--backdoor-scan", "models", "--import-mode=append")
+    result.stdout.fnmatch_lines(["  repeat   pytest models/*::backdoor --backdoor-scan --import-mode=append"])
+
+
 def test_a_name_that_pytest_takes_for_syntax_is_repeated_by_the_console_script(models, pytester):
     models("backdoor[1].keras")
     result = pytester.runpytest("--backdoor-scan", "models", "--backdoor-alpha=0.05")
@@ -72,6 +88,17 @@ def test_models_are_named_from_where_the_user_stands(models, pytester, monkeypat
     document = json.loads((pytester.path / "models/report.json").read_text())
     assert [entry["path"] for entry in document["models"]] == ["bug.keras"]
     assert document["missing"] == ["clean.keras", "unscanned.keras"]
+
+
+def test_models_outside_the_root_folder_are_told_apart_by_their_folders(models, pytester):
+    models("a/bug.keras", "b/bug.keras", "b/unscanned.keras")
+    pytester.makefile(".ini", **{"settings/own": "[pytest]"})
+    flags = ("-csettings/own.ini", "--maxfail=2", "--backdoor-report=json:report.json")
+    result = pytester.runpytest("--backdoor-scan", "models/a", "models/b", *flags)
+    result.stdout.fnmatch_lines(["FAILED models/a/bug.keras::backdoor *", "FAILED models/b/bug.keras::backdoor *"])
+    document = json.loads((pytester.path / "report.json").read_text())
+    assert [entry["path"] for entry in document["models"]] == ["models/a/bug.keras", "models/b/bug.keras"]
+    assert document["missing"] == ["models/b/unscanned.keras"]
 
 
 def test_an_error_does_not_pass_and_the_rest_is_scanned(models, pytester):

@@ -36,6 +36,14 @@ def test_verdicts_cross_from_the_workers_to_summary_and_reports(models, pytester
     assert "backdoor_p_value" in (pytester.path / "out.xml").read_text()
 
 
+def test_models_outside_the_root_folder_are_told_apart_by_their_folders(models, pytester, parallel):
+    models("a/bug.keras", "b/bug.keras")
+    (pytester.path / "settings").mkdir()
+    parallel("--rootdir=settings", "--backdoor-report=json:report.json")
+    entries = json.loads((pytester.path / "report.json").read_text())["models"]
+    assert [entry["path"] for entry in entries] == ["models/a/bug.keras", "models/b/bug.keras"]
+
+
 def test_a_report_has_its_models_in_one_order_whichever_is_done_first(tmp_path, pytestconfig):
     gathered = Gathered(pytestconfig, [ScanResult(path, "", "clean") for path in ("b.keras", "a.keras")])
     summary.write(gathered, Options(report=(("json", tmp_path / "r.json"),)))
