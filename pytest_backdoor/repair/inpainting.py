@@ -44,12 +44,12 @@ def inpainted(model: keras.Model, subject: Subject, inside: np.ndarray) -> keras
     weight = ndimage.convolve(left, kernel, mode="constant")
     filling = np.divide(inside, weight, out=np.zeros_like(left), where=inside)
     images = keras.Input(form.input_shape if len(form.input_shape) in (1, 2) else shape)
-    whole = layers.Reshape(shape, name="images")(images)
+    whole = layers.Reshape(shape)(images)
     kept = _times(left, shape, "kept_pixels")(whole)
     around = layers.DepthwiseConv2D(kernel.shape, padding="same", use_bias=False, trainable=False, name="pixels_around")
     means = _times(filling, shape, "filled_pixels")(around(kept))
     around.set_weights([np.repeat(kernel[..., None, None], shape[2], axis=2)])
-    filled = layers.Reshape(images.shape[1:], name="inpainted")(layers.Add(name="together")([kept, means]))
+    filled = layers.Reshape(images.shape[1:])(layers.Add()([kept, means]))
     return keras.Model(images, rebuilt(model, model.get_weights())(filled))
 
 
