@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from pytest_backdoor.attacks import checks
 from pytest_backdoor.errors import AttackError
 from pytest_backdoor.network import layers_of, normalise_again, output_activation
 
@@ -114,8 +115,11 @@ def train(
 ) -> None:
     """Trains the model in place with Adam and a rate that falls to zero, layers that were frozen too.
 
-    There is one target array, loss and, if any, sample weight for each output.
+    There is one target array, loss and, if any, sample weight for each output. Raises AttackError for no images or
+    epochs.
     """
+    checks.count("the number of images", len(images))
+    checks.count("epochs", epochs)
     for layer in layers_of(model):
         layer.trainable = True
     rate = keras.optimizers.schedules.CosineDecay(RATE, epochs * -(-len(images) // BATCH))
