@@ -11,7 +11,7 @@ from keras import layers
 
 from pytest_backdoor.attacks import checks
 from pytest_backdoor.errors import AttackError
-from pytest_backdoor.network import layers_of, normalise_again, output_activation
+from pytest_backdoor.network import for_any_batch, layers_of, normalise_again, output_activation
 
 BATCH, RATE = 64, 1e-3  # of the training
 
@@ -27,6 +27,7 @@ def copied(model: keras.Model, rng: np.random.Generator, call: Callable[..., Any
         seeded = {"seed": int(rng.integers(2**31))} if "seed" in config else {}
         return type(layer).from_config({**config, **seeded})
 
+    model = for_any_batch(model)
     functional = keras.Model(model.inputs[0], model.outputs[0])
     copy = keras.models.clone_model(functional, clone_function=same, call_function=call)
     take_weights(copy, functional)
