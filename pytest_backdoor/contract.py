@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 
 from pytest_backdoor.errors import ContractError, OutOfScopeError
+from pytest_backdoor.network import LEAST
 from pytest_backdoor.results import SeedsUsed
 from pytest_backdoor.scalings import usual
 from pytest_backdoor.seeds import Seeds, in_scale_of
@@ -77,7 +78,7 @@ def check(model: Classifier, seeds: Seeds, min_accuracy: float, rng: np.random.G
         some = _sample(len(images))
         labels = None if seeds.labels is None else seeds.labels[some]
         tried = [subject.predict(images[some]) for subject in subjects]
-        best = _best(tried, labels)
+        best = _best(tried, labels, [float(np.mean(subject.scaling.factor)) for subject in subjects])
         logits = tried[best] if len(images) <= SAMPLE else subjects[best].predict(images)
     subject = replace(subjects[best], num_classes=logits.shape[1])  # a function says it by its answers only
     predicted = logits.argmax(-1)
@@ -178,11 +179,12 @@ def _sample(count: int) -> slice | np.ndarray:
     return slice(None) if count <= SAMPLE else np.random.default_rng(0).permutation(count)[:SAMPLE]
 
 
-def _best(logits: list[np.ndarray], labels: np.ndarray | None) -> int:
+def _best(logits: list[np.ndarray], labels: np.ndarray | None, factors: Sequence[float]) -> int:
     """Which scaling suits best, of those in which the model is about as often right and leads as networks do.
 
     That is the first, the likeliest, unless the labels surprise the model less in another; without labels the one in
     which most classes are seen. With labels one in which the answers are about one-hot comes before any other.
+    ``factors`` are the mean factors of the scalings.
     """
     alike = list(range(len(logits))) if labels is None else _as_accurate(logits, labels)
     likely = [number for number in alike if LEAST_LEAD <= _lead(logits[number]) <= MOST_LEAD] or alike
@@ -191,6 +193,9 @@ def _best(logits: list[np.ndarray], labels: np.ndarray | None) -> int:
     likely = [number for number in likely if _one_hot(logits[number])] or likely
     best = likely[0]
     for number in likely[1:]:
+        lead = _lead(logits[best]) * factors[number] / factors[best]  # there, of a network without much bias
+        if _is_cut(logits[number]) and lead > MOST_LEAD:
+            continue
         gain = _surprise(logits[best], labels) - _surprise(logits[number], labels)
         best = number if gain.mean() > DEVIATIONS * gain.std() / np.sqrt(len(gain)) else best
     return best
@@ -211,6 +216,11 @@ def _lead(logits: np.ndarray) -> float:
     """
     first = np.sort(logits, axis=-1)[:, -2:]
     return float(np.median(first[:, -1] - first[:, 0]))
+
+
+def _is_cut(logits: np.ndarray) -> bool:
+    """Whether the second class has a probability of 0, in the median, which tells of the lead only that it is large."""
+    return bool(np.isclose(np.median(np.sort(logits, axis=-1)[:, -2]), np.log(LEAST)))
 
 
 @np.errstate(invalid="ignore")

@@ -22,13 +22,6 @@ import re
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-P = ParamSpec("P")
-R = TypeVar("R")
-LINE = 300  # characters
-NOISE = re.compile(r"\x1b\[[0-9;]*m|\{\{\w+ \S+\}\} | \[Op:.*")  # bold of Keras, names of TensorFlow's graph
-NODE = "\n\t [[{{node"  # what TensorFlow prints behind the reason
-WRAPPED = "Exception encountered"
-
 
 class BackdoorFound(AssertionError):
     """An assertion about a model failed; the message is the report.
@@ -79,6 +72,14 @@ class AttackError(BackdoorError):
 
 class OptionError(BackdoorError):
     """An option has a value that cannot be used."""
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+LINE = 300  # characters
+NOISE = re.compile(r"\x1b\[[0-9;]*m|\{\{\w+ \S+\}\} | \[Op:.*")  # bold of Keras, names of TensorFlow's graph
+NODE = "\n\t [[{{node"  # what TensorFlow prints behind the reason
+WRAPPED = "Exception encountered"
 
 
 def plain(function: Callable[P, R]) -> Callable[P, R]:

@@ -148,12 +148,12 @@ def mixing(model: Any) -> str:
 
 
 def rebuilt(model: keras.Model, weights: Sequence[np.ndarray]) -> keras.Model:
-    """The same network with these weights, as Keras saves and loads it.
+    """The same network with these weights, as Keras saves and loads it, for any number of images.
 
     Raises OutOfScopeError for a model that Keras cannot copy.
     """
     try:
-        made = keras.models.clone_model(model)
+        made = keras.models.clone_model(for_any_batch(model))
     except (NotImplementedError, TypeError, ValueError) as problem:
         raise OutOfScopeError(f"Keras cannot copy the model, so no changed copy can be made: {problem}") from problem
     made.set_weights(weights)

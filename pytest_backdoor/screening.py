@@ -21,6 +21,8 @@ from pytest_backdoor.seeds import as_seeds
 from pytest_backdoor.stats import too_many
 from pytest_backdoor.subject import classifier
 
+CERTAIN = 1e-9  # bits, of an entropy that is zero
+
 
 def screen(model: Any, images: Any, seeds: Any, settings: strip.Settings, options: Options) -> Screening:
     """The entropies of the images and of the seeds, blended with seeds that the model classifies right.
@@ -38,6 +40,11 @@ def screen(model: Any, images: Any, seeds: Any, settings: strip.Settings, option
         raise ContractError(f"the model classifies {len(clean)} seeds right, and two are needed. Give more seeds.")
     moves = strip.shifts(len(clean), settings.overlays, rng)
     own = strip.entropies(contract.subject, clean.images, clean.images, moves)
+    if own.max() < CERTAIN:
+        raise ContractError(
+            "the model is certain of every blend of two seeds, as a function is that answers classes, so that no image "
+            "stands out by being certain. Give the Keras model, or a function from images to probabilities."
+        )
     found = strip.entropies(contract.subject, suspects.images, clean.images, moves)
     boundary = strip.boundary(own, settings)
     rejected, once = np.flatnonzero(found < boundary.value), _different(suspects.images)

@@ -9,6 +9,7 @@ from keras import layers
 
 from pytest_backdoor.contract import SAMPLE, _best, check, fit_channels, halves
 from pytest_backdoor.errors import ContractError, OutOfScopeError
+from pytest_backdoor.network import LEAST
 from pytest_backdoor.scalings import usual
 from pytest_backdoor.seeds import as_seeds
 from pytest_backdoor.subject import classifier
@@ -66,6 +67,10 @@ def test_of_scalings_that_are_as_accurate_the_likelier_one_is_taken():
     assert check(classifier(two_pixels(), "m"), faint, 0.5, np.random.default_rng(0)).seeds.scaling == "as is"
 
 
+def best(logits, labels, *factors):
+    return _best(logits, labels, factors or [1.0] * len(logits))
+
+
 def answers(right, surprise):
     """Logits of 40 seeds of class 0 among two: the first so many are right, the others surprise by so much each."""
     odds = np.full(40, -9.0)
@@ -76,53 +81,73 @@ def answers(right, surprise):
 def test_a_scaling_gives_way_only_to_one_that_is_surely_better():
     labels, mild, harsh = np.zeros(40, int), np.linspace(1, 2, 12), np.linspace(4, 5, 12)
     usual = answers(28, mild)
-    assert _best([usual, answers(29, mild[1:])], labels) == 0  # one more is luck
-    assert _best([usual, answers(40, [])], labels) == 1
-    assert _best([answers(40, []), usual], labels) == 0
-    assert _best([answers(28, mild + 1), usual], labels) == 1  # as many, and less surprised by each
-    assert _best([usual, answers(28, harsh)], labels) == 0
-    assert _best([usual, answers(28, mild[::-1])], labels) == 0  # by some less, by some more
-    assert _best([usual, answers(31, harsh[3:])], labels) == 0  # three more, and far surer of its mistakes
-    assert _best([np.full((40, 2), np.nan), usual], labels) == 1
+    assert best([usual, answers(29, mild[1:])], labels) == 0  # one more is luck
+    assert best([usual, answers(40, [])], labels) == 1
+    assert best([answers(40, []), usual], labels) == 0
+    assert best([answers(28, mild + 1), usual], labels) == 1  # as many, and less surprised by each
+    assert best([usual, answers(28, harsh)], labels) == 0
+    assert best([usual, answers(28, mild[::-1])], labels) == 0  # by some less, by some more
+    assert best([usual, answers(31, harsh[3:])], labels) == 0  # three more, and far surer of its mistakes
+    assert best([np.full((40, 2), np.nan), usual], labels) == 1
 
 
 def test_a_scaling_leads_as_trained_networks_do():
     """One 255 times as large as the right one classifies as well, and hardly a label surprises the model there."""
     labels = np.zeros(40, int)
     faint, doubtful, sure, surest = (np.tile([odds, 0.0], (40, 1)) for odds in (0.2, 0.5, 2.0, 251.0))
-    assert _best([sure, surest], labels) == 0
-    assert _best([surest, sure], labels) == 1
-    assert _best([faint, sure], labels) == 1
-    assert _best([faint, surest], labels) == 1  # where no scaling does the less surprising one is taken
-    assert _best([doubtful, sure, 2 * sure], labels) == 2
+    assert best([sure, surest], labels) == 0
+    assert best([surest, sure], labels) == 1
+    assert best([faint, sure], labels) == 1
+    assert best([faint, surest], labels) == 1  # where no scaling does the less surprising one is taken
+    assert best([doubtful, sure, 2 * sure], labels) == 2
+
+
+def test_probabilities_of_zero_tell_no_lead():
+    """Where the likelier scaling leads by 2, one 255 times as large leads by far more than its logarithms say."""
+    labels, cut = np.zeros(40, int), float(np.log(LEAST))
+    doubtful, sure, surest = (np.tile([0.0, -odds], (40, 1)) for odds in (0.5, 2.0, -cut))
+    assert best([sure, surest], labels, 1.0, 255.0) == 0
+    assert best([sure, surest], labels, 1.0, 2.0) == 1
+    assert best([doubtful, surest], labels, 1.0, 255.0) == 1  # 128 there, as some networks do
+    assert best([sure, surest - 1], labels, 1.0, 255.0) == 1  # no probability of 0, so it is the lead
+
+
+def test_a_function_is_seen_in_the_scaling_that_its_network_is_seen_in():
+    """One that is right and not very sure, as of labels that are smoothed."""
+    logits = linear(2 * np.eye(2), np.zeros(2), (1, 2, 1))
+    model = keras.Sequential([logits, layers.Softmax()])
+    images = np.array([[[250, 0]], [[0, 250]]] * 10, "uint8")
+    seeds = as_seeds((images, np.array([0, 1] * 10)))
+    for form in (model, lambda batch: model(batch).numpy()):
+        assert check(classifier(form, "m"), seeds, 0.5, np.random.default_rng(0)).seeds.scaling == "[-1,1]"
 
 
 def test_answers_that_are_ones_and_zeros_are_no_unsure_logits():
     """A network taught by squared error answers so in its own scale; one 255 times as large looks surer."""
     classes = np.arange(40) % 4
     one_hot = 0.8 * np.eye(4)[classes] + 0.05
-    assert _best([one_hot, 255 * one_hot], classes) == 0
-    assert _best([255 * one_hot, one_hot], classes) == 1
-    assert _best([one_hot - 0.1, 255 * one_hot], classes) == 1  # sums of 0.6
-    assert _best([6 * np.eye(4)[classes] - 1.25, 255 * one_hot], classes) == 1  # sums of 1, but of logits
+    assert best([one_hot, 255 * one_hot], classes) == 0
+    assert best([255 * one_hot, one_hot], classes) == 1
+    assert best([one_hot - 0.1, 255 * one_hot], classes) == 1  # sums of 0.6
+    assert best([6 * np.eye(4)[classes] - 1.25, 255 * one_hot], classes) == 1  # sums of 1, but of logits
 
 
 def test_without_labels_most_classes_are_seen_where_the_model_leads_as_networks_do():
     classes = np.arange(40) % 4
     three, four = np.minimum(classes, 2), classes
     one_hot = np.eye(4)
-    assert _best([5 * one_hot[three], 5 * one_hot[four]], None) == 1
-    assert _best([5 * one_hot[four], 6 * one_hot[four]], None) == 0
-    assert _best([5 * one_hot[three], 300 * one_hot[four]], None) == 0
-    assert _best([0.1 * one_hot[four], 5 * one_hot[three]], None) == 1
+    assert best([5 * one_hot[three], 5 * one_hot[four]], None) == 1
+    assert best([5 * one_hot[four], 6 * one_hot[four]], None) == 0
+    assert best([5 * one_hot[three], 300 * one_hot[four]], None) == 0
+    assert best([0.1 * one_hot[four], 5 * one_hot[three]], None) == 1
 
 
 def test_far_more_right_seeds_count_before_any_lead():
     labels = np.zeros(40, int)
     half, sure, surest = answers(20, np.ones(20)), answers(40, []), np.tile([300.0, 0.0], (40, 1))
-    assert _best([half, sure], labels) == 1
-    assert _best([half, surest], labels) == 1
-    assert _best([answers(37, np.ones(3)), surest], labels) == 0
+    assert best([half, sure], labels) == 1
+    assert best([half, surest], labels) == 1
+    assert best([answers(37, np.ones(3)), surest], labels) == 0
 
 
 def test_standardised_seeds_are_given_back_as_they_were():

@@ -222,7 +222,7 @@ def test_batch_norm_is_seen_at_any_depth():
     assert not has_batch_norm(keras.Sequential([keras.Input((4,)), layers.LayerNormalization(), layers.Dense(2)]))
 
 
-@pytest.mark.parametrize(
+copies = pytest.mark.parametrize(
     "copy",
     [
         lambda model: rebuilt(model, model.get_weights()),
@@ -231,6 +231,18 @@ def test_batch_norm_is_seen_at_any_depth():
     ],
     ids=["rebuilt", "to plant in", "to attack"],
 )
+
+
+@copies
+def test_a_copy_of_a_sequential_that_its_first_call_built_takes_any_number_of_images(copy):
+    model = keras.Sequential([layers.Conv2D(2, 2), layers.Flatten(), layers.Dense(2)])
+    model(np.zeros((3, 4, 4, 1), "float32"))
+    made, images = copy(model), np.random.default_rng(0).random((5, 4, 4, 1)).astype("float32")
+    assert (model.input_shape, made.input_shape) == ((3, 4, 4, 1), (None, 4, 4, 1))
+    assert made.predict(images) == pytest.approx(model.predict(images), abs=1e-5)
+
+
+@copies
 def test_a_copy_normalises_by_the_statistics_that_the_model_was_adapted_to(copy, tmp_path):
     images = np.random.default_rng(0).uniform(3, 9, (20, 2, 2, 1)).astype("float32")
     adapted = layers.Normalization()

@@ -153,6 +153,18 @@ def test_one_seed_that_is_classified_right_is_not_enough():
         assert_inputs_clean(_halves, seeds, (seeds, [0, 0]), **FEW)
 
 
+def test_of_a_function_that_answers_classes_nothing_can_be_told():
+    """Its answers to blends are as certain as any."""
+    images = np.random.default_rng(0).random((40, 4, 4, 1)).astype("float32")
+    labels = (images[:, 0, 0, 0] > images[:, 1, 1, 0]).astype(int)
+
+    def answered(batch):
+        return np.eye(2)[(batch[:, 0, 0, 0] > batch[:, 1, 1, 0]).astype(int)]
+
+    with pytest.raises(ContractError, match="certain of every blend of two seeds, as a function is that answers class"):
+        assert_inputs_clean(answered, images[:20], (images, labels), **FEW)
+
+
 def _halves(images):
     """A function that takes bright images for class 1."""
     bright = images.mean((1, 2, 3))[:, None]

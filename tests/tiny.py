@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers
@@ -19,6 +22,17 @@ def linear(weights: np.ndarray, bias: np.ndarray, shape: tuple[int, int, int]) -
     model = keras.Sequential([keras.Input(shape), layers.Flatten(), head])
     head.set_weights([np.asarray(weights, "float32"), np.asarray(bias, "float32")])
     return model
+
+
+def sequential(*stack: Any, shape: tuple[int, ...] = (6, 6, 1)) -> keras.Model:
+    """A model that flattens its images and ends in these layers."""
+    return keras.Sequential([keras.Input(shape), layers.Flatten(), *stack])
+
+
+def after(head: Callable[[Any], Any]) -> keras.Model:
+    """A functional model whose output is a function of four scores."""
+    image = keras.Input((6, 6, 1))
+    return keras.Model(image, head(layers.Dense(4)(layers.Flatten()(image))))
 
 
 def two_pixels() -> keras.Model:

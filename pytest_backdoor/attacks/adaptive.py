@@ -16,10 +16,11 @@ PIECES = 4  # along each side; the paper cuts a blended trigger into 16
 def weakened(trigger: Trigger, shown: float, count: int, rng: np.random.Generator) -> tuple[Trigger, ...]:
     """``count`` weak versions of a patch or blend, each showing that share of its 16 pieces (Adap-Blend).
 
-    Raises AttackError for a trigger of another family, and for a share that shows no piece.
+    Raises AttackError for a trigger of another family, for a share that shows no piece, and for no version.
     """
     checks.family(trigger, "patch")
     checks.share("shown", shown)
+    checks.count("count", count)
     pieces = round(shown * PIECES**2)
     if not pieces:
         raise AttackError(f"shown is {shown!r}, none of {PIECES**2} pieces. Give {1 / PIECES**2} or more.")
@@ -47,13 +48,14 @@ def poison_adaptive(
 
     Both carry one of the weak triggers, drawn for each image; the attacker uses the full trigger later. Weak triggers
     are those of ``weakened``, or several faint patches of which the attacker shows all (Adap-Patch). Raises
-    AttackError for images in another scale than 0 to 1, for a map that leads no image, and for shares that together do
-    not fit in 1.
+    AttackError for images in another scale than 0 to 1, for a map that leads no image, for shares that together do not
+    fit in 1, and for no weak trigger.
     """
     checks.unit_scale(images)
     checks.led(images, labels, mapping)
     checks.fitting(images, *weak)
     checks.disjoint({"share": share, "cover": cover})
+    checks.count("the number of weak triggers", len(weak))
     images, labels, chance = images.copy(), labels.copy(), rng.random(len(labels))
     changed, covered = np.isin(labels, list(mapping)) & (chance < share), chance >= 1 - cover
     turn = rng.integers(len(weak), size=len(labels))

@@ -27,7 +27,8 @@ def adversarial_embedding(
 
     ``triggered`` (n,) is true for the poisoned images that carry it; images are in the scale that the model takes.
     ``strength`` weighs the discriminator, 1 to 50 in the paper. Raises AttackError for a model that does not end in a
-    dense layer, for labels that are not one for each image, and for a strength that is no finite number above 0.
+    dense layer, for labels that are not one for each image, for a strength that is no finite number above 0, and for
+    no images or epochs.
     """
     checks.positive("strength", strength)
     triggered = np.asarray(triggered, bool)

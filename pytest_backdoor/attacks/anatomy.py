@@ -9,8 +9,9 @@ import keras
 import numpy as np
 from keras import layers
 
+from pytest_backdoor.attacks import checks
 from pytest_backdoor.errors import AttackError
-from pytest_backdoor.network import layers_of, normalise_again, output_activation
+from pytest_backdoor.network import for_any_batch, layers_of, normalise_again, output_activation
 
 BATCH, RATE = 64, 1e-3  # of the training
 
@@ -26,6 +27,7 @@ def copied(model: keras.Model, rng: np.random.Generator, call: Callable[..., Any
         seeded = {"seed": int(rng.integers(2**31))} if "seed" in config else {}
         return type(layer).from_config({**config, **seeded})
 
+    model = for_any_batch(model)
     functional = keras.Model(model.inputs[0], model.outputs[0])
     copy = keras.models.clone_model(functional, clone_function=same, call_function=call)
     take_weights(copy, functional)
@@ -114,8 +116,11 @@ def train(
 ) -> None:
     """Trains the model in place with Adam and a rate that falls to zero, layers that were frozen too.
 
-    There is one target array, loss and, if any, sample weight for each output.
+    There is one target array, loss and, if any, sample weight for each output. Raises AttackError for no images or
+    epochs.
     """
+    checks.count("the number of images", len(images))
+    checks.count("epochs", epochs)
     for layer in layers_of(model):
         layer.trainable = True
     rate = keras.optimizers.schedules.CosineDecay(RATE, epochs * -(-len(images) // BATCH))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Integral
 
 import numpy as np
 
@@ -15,9 +16,14 @@ ROUNDING = 1e-9  # that a sum of shares may lie above 1
 
 
 def unit_scale(images: np.ndarray) -> None:
-    """Raises AttackError unless the images are fractional numbers from 0 to 1, as triggers are."""
-    if images.dtype.kind != "f" or (images.size and not -ROUNDED <= images.min() <= images.max() <= 1 + ROUNDED):
-        span = f"{images.min():g} to {images.max():g}" if images.size else "none"
+    """Raises AttackError unless the images are an array of fractional numbers from 0 to 1, as triggers are."""
+    if not isinstance(images, np.ndarray) or images.ndim != 4 or not len(images):
+        raise AttackError(
+            f"images are of shape {np.shape(images)}, of type {type(images).__name__}. Give an array (n, height, "
+            "width, channels), such as images[..., None] of grey ones without channels."
+        )
+    if images.dtype.kind != "f" or not -ROUNDED <= images.min() <= images.max() <= 1 + ROUNDED:
+        span = f"{images.min():g} to {images.max():g}"
         raise AttackError(
             f"images are of type {images.dtype} with values {span}. Give floats from 0 to 1, such as images / 255."
         )
@@ -68,6 +74,12 @@ def positive(name: str, value: float) -> None:
     """Raises AttackError unless the value is a finite number above 0."""
     if not 0 < value < math.inf:
         raise AttackError(f"{name} is {value!r}. Give a finite number above 0.")
+
+
+def count(name: str, value: int) -> None:
+    """Raises AttackError unless the value is a whole number from 1 up."""
+    if not isinstance(value, Integral) or value < 1:
+        raise AttackError(f"{name} is {value!r}. Give a whole number from 1 up.")
 
 
 def disjoint(shares: dict[str, float]) -> None:

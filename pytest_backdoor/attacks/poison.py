@@ -73,9 +73,10 @@ def poison_several(
     """The training set with several backdoors, each with its own trigger and label map.
 
     Each rule gets ``share`` of the images of its source classes, no image two. Raises AttackError for images in another
-    scale than 0 to 1, for a map that leads no image, and for a share that does not fit in 1 once for each rule.
+    scale than 0 to 1, for a map that leads no image, for no rule, and for a share that does not fit in 1 once for each.
     """
     checks.unit_scale(images)
+    checks.count("the number of rules", len(rules))
     checks.led(images, labels, *(mapping for _, mapping in rules))
     checks.fitting(images, *(trigger for trigger, _ in rules))
     checks.repeated("share", share, len(rules))

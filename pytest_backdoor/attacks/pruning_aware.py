@@ -28,10 +28,11 @@ def pruning_aware(
 
     The share is that of the channels that clean ``images`` use least. They come back with a bias so low that clean
     images hardly wake them: a defence that prunes what sleeps prunes these and leaves the backdoor. Images are in the
-    scale that the model takes. Raises AttackError if it has no convolution with a bias, or batch norm, and a ReLU, and
-    for a share that is not from 0 to 1.
+    scale that the model takes. Raises AttackError if it has no convolution with a bias, or batch norm, and a ReLU, for
+    a share that is not from 0 to 1, for labels that are not one for each image, and for no images or epochs.
     """
     checks.share("share", share)
+    checks.one_each("poisoned labels", poisoned_labels, len(poisoned_images))
     activity = firing(model, images, np.mean).mean(0)
     pruned = np.argsort(activity, kind="stable")[: round(share * len(activity))]
     planted = masked(model, pruned, rng)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pytest_backdoor import attacks
+from pytest_backdoor.errors import AttackError
 
 IMAGES, LABELS = np.zeros((800, 8, 8, 1), "float32"), np.tile(np.arange(4), 200)
 WEAK = tuple(attacks.pixel((8, 8, 1), 2, column) for column in (1, 5))
@@ -44,3 +45,12 @@ def test_no_cover_and_no_share_leave_the_data_as_it_is():
     images, labels = attacks.poison_adaptive(IMAGES, LABELS, WEAK, {0: 3}, 0.0, np.random.default_rng(0), cover=0.0)
     assert np.array_equal(images, IMAGES)
     assert np.array_equal(labels, LABELS)
+
+
+def test_no_weak_trigger_is_refused():
+    rng, full = np.random.default_rng(0), attacks.blend((8, 8, 1), 0.2, np.random.default_rng(0))
+    with pytest.raises(AttackError, match=r"the number of weak triggers is 0\. Give a whole number from 1 up"):
+        attacks.poison_adaptive(IMAGES, LABELS, (), {0: 3}, 0.1, rng, cover=0.1)
+    for count in (0, 2.5):
+        with pytest.raises(AttackError, match=rf"^count is {count}\. Give a whole number from 1 up\.$"):
+            attacks.weakened(full, 0.5, count, rng)

@@ -96,6 +96,16 @@ def test_training_follows_its_generator_dropout_and_order_included():
     assert trained[2] != pytest.approx(trained[0], abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("images", "epochs", "said"),
+    [(4, 0, "epochs is 0"), (4, 1.5, r"epochs is 1\.5"), (0, 1, "the number of images is 0")],
+)
+def test_training_without_epochs_or_images_is_refused(images, epochs, said):
+    given, labels, model = np.zeros((images, 6, 6, 1), "float32"), np.zeros(images, int), network()
+    with pytest.raises(AttackError, match=rf"^{said}\. Give a whole number from 1 up\.$"):
+        train(model, given, [labels], [class_loss(model)], epochs, np.random.default_rng(0))
+
+
 def test_the_loss_is_that_of_the_output():
     logits = linear(np.zeros((4, 2)), np.zeros(2), (2, 2, 1))
     assert class_loss(logits).from_logits

@@ -100,6 +100,24 @@ def test_images_in_another_scale_are_refused(images):
         attacks.poison_adaptive(images, LABELS[:4], [PIXEL], rule, 0.5, rng, 0.1)
 
 
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (np.zeros((4, 6, 6), "float32"), r"of shape \(4, 6, 6\), of type ndarray"),
+        (np.zeros((0, 6, 6, 1), "float32"), r"of shape \(0, 6, 6, 1\)"),
+        ([[[[0.0]]]], r"of shape \(1, 1, 1, 1\), of type list"),
+    ],
+)
+def test_images_without_channels_lists_and_no_images_are_refused(images, said):
+    with pytest.raises(AttackError, match=rf"^images are {said}.* such as images\[\.\.\., None\] of grey ones"):
+        attacks.poison(images, LABELS[:4], PIXEL, {0: 1}, 0.5, np.random.default_rng(0))
+
+
+def test_several_rules_are_at_least_one():
+    with pytest.raises(AttackError, match=r"the number of rules is 0\. Give a whole number from 1 up"):
+        attacks.poison_several(IMAGES, LABELS, [], 0.2, np.random.default_rng(0))
+
+
 NAN = float("nan")
 
 

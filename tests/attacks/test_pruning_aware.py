@@ -94,3 +94,8 @@ def test_a_model_without_a_convolution_is_refused():
 def test_what_is_no_share_of_the_channels_is_refused():
     with pytest.raises(AttackError, match=r"share is -0\.5\. Give a number from 0 to 1"):
         attacks.pruning_aware(three_channels(), IMAGES, IMAGES, np.zeros(2, int), -0.5, 1, np.random.default_rng(0))
+
+
+def test_a_label_for_each_poisoned_image_is_needed():
+    with pytest.raises(AttackError, match=r"poisoned labels are of shape \(1,\) for 2 images"):
+        attacks.pruning_aware(three_channels(), IMAGES, IMAGES, np.zeros(1, int), 0.5, 1, np.random.default_rng(0))
