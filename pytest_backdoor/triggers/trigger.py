@@ -35,12 +35,21 @@ class Trigger:
     arrays: Mapping[str, np.ndarray]
 
     def apply(self, images: Images) -> Images:
-        """The triggered images: ``(n, height, width, channels)``, 0 to 1, same shape and scale out."""
+        """The triggered images: ``(n, height, width, channels)``, 0 to 1, same shape and scale out.
+
+        Raises TriggerError for images that the trigger does not fit.
+        """
         family = family_named(self.family)
         stacked = tuple(self.arrays[name][None] for name in family.names)
         changed = np.array(images, "float32")
-        for start in range(0, len(images), BATCH):  # a generator holds 27 numbers for each pixel of a batch
-            changed[start : start + BATCH] = family.apply(stacked, changed[start : start + BATCH])
+        if changed.ndim != 4:
+            raise TriggerError(f"images are of shape {changed.shape}. Give an array (n, height, width, channels).")
+        try:
+            for start in range(0, len(changed), BATCH):  # a generator holds 27 numbers for each pixel of a batch
+                changed[start : start + BATCH] = family.apply(stacked, changed[start : start + BATCH])
+        except Exception:
+            self.require(changed.shape[1:])  # which says what does not fit
+            raise
         return changed
 
     def __repr__(self) -> str:
@@ -54,7 +63,7 @@ class Trigger:
             array, wanted = np.asarray(self.arrays.get(name)), tuple(like.shape[1:])
             if array.shape != wanted or array.dtype.kind not in "uif" or not np.isfinite(array).all():
                 raise TriggerError(
-                    f"the trigger does not fit the model's images {shape}: its {name} has shape {array.shape} and type "
+                    f"the trigger does not fit images {shape}: its {name} has shape {array.shape} and type "
                     f"{array.dtype}, expected finite numbers of shape {wanted}. Give a trigger for such images."
                 )
 

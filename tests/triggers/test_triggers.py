@@ -281,3 +281,17 @@ def test_a_file_that_unpacks_to_far_more_than_a_trigger_is_none(tmp_path):
 def test_arrays_that_are_missing_fit_no_image():
     with pytest.raises(TriggerError, match="its mask has shape"):
         Trigger("patch", {}).require((4, 4, 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((2, 4, 4), r"images are of shape \(2, 4, 4\)\. Give an array \(n, height, width, channels\)"),
+        ((2, 5, 5, 1), r"the trigger does not fit images \(5, 5, 1\): its mask has shape \(4, 4, 1\)"),
+        ((2, 4, 4, 1), r"the trigger does not fit images \(4, 4, 1\): its pattern has shape \(4, 4, 3\)"),
+    ],
+)
+def test_images_that_a_trigger_does_not_fit_are_refused(shape, said):
+    trigger = Trigger("patch", {"mask": np.ones((4, 4, 1), "float32"), "pattern": np.ones((4, 4, 3), "float32")})
+    with pytest.raises(TriggerError, match=said):
+        trigger.apply(np.zeros(shape, "float32"))
