@@ -77,13 +77,15 @@ def _unlearning(
     model may have another backdoor. A slower tuning keeps more accuracy and more of a trigger that was not found
     exactly, so the faster one comes first. Where neither keeps enough, the one that keeps most counts. Each half of the
     seeds flatters in its own way, the one because it was learned from and the other because it chooses, so the one that
-    loses more is asked. Where a trigger is a patch, its pixels and those next to it are inpainted in front of the tuned
-    copy, unless that costs too much.
+    loses more is asked. The pixels of patches, known ones and those for other classes, are inpainted in front of the
+    tuned copy, unless that costs too much.
     """
     triggers = [each.trigger for each in known]
     around = [found for each in known for found in _around(ward, each, settings, rng)]
-    suspicions, others = _searched(ward, known, settings, rng)
+    suspicions, beside = _searched(ward, known, settings, rng)
     around += _alike(ward, known, suspicions, settings, rng)
+    others = [each.trigger for each in beside if each.trigger]
+    second = [each.trigger for each in beside if each.trigger and not _is_known(each, known)]
     shown, least, made, done = [*triggers, *around], np.inf, ward.model, ""
     counts = [f"{len(triggers)} trigger{'' if len(triggers) == 1 else 's'}", *_count(around, "alike")]
     counts += _count(others, "others")
@@ -94,11 +96,12 @@ def _unlearning(
             done = f"tuned from rate {chosen.rates[0]:g} with {', '.join(counts)}"
         if least <= ward.max_loss:
             break
-    inside = inpainting.region(triggers, ward.subject.image_shape)
-    if inside.any() and not inside.all():
-        filled = inpainting.inpainted(made, ward.subject, inside)
-        if _lost(ward, filled) <= max(ward.max_loss, least):
-            made, done = filled, f"{done}, {np.count_nonzero(inside)} pixels inpainted"
+    for patches in ([*triggers, *second], triggers):
+        inside = inpainting.region(patches, ward.subject.image_shape)
+        if inside.any() and not inside.all():
+            filled = inpainting.inpainted(made, ward.subject, inside)
+            if _lost(ward, filled) <= max(ward.max_loss, least):
+                return filled, f"{done}, {np.count_nonzero(inside)} pixels inpainted"
     return made, done
 
 
@@ -127,8 +130,8 @@ def _around(ward: Ward, known: Known, settings: Settings, rng: np.random.Generat
 
 def _searched(
     ward: Ward, known: Sequence[Known], settings: Settings, rng: np.random.Generator
-) -> tuple[list[Suspicion], list[Trigger]]:
-    """What the searches of families suspect, and their triggers for known targets, or in a window for any class.
+) -> tuple[list[Suspicion], list[Suspicion]]:
+    """What the searches of families suspect, and what they show of known targets, or in a window of any class.
 
     Only those of classes that stand out in a search, and of those that are no known targets only what a scan would try
     on held-out seeds: on photographs every class has natural triggers of each family, and a model that is made to do
@@ -140,21 +143,25 @@ def _searched(
         suspicions += [each for each in shown if each.check != CONSENSUS]  # which is of no family
     if "fuzzing" in settings.search.methods:
         fuzzing(bench)
-    targets = [set(each.mapping.values()) for each in known]
     others = [
-        each.trigger
+        each
         for check, classes in bench.by_class.items()
         for each in classes
-        if each.trigger and _is_unlearned(each, check, targets)
+        if each.trigger and _is_unlearned(each, check, known)
     ]
     return suspicions, others
 
 
-def _is_unlearned(suspicion: Suspicion, check: str, targets: Sequence[set[int]]) -> bool:
+def _is_unlearned(suspicion: Suspicion, check: str, known: Sequence[Known]) -> bool:
     """Whether a class' trigger is unlearned beside those that were found."""
-    if {suspicion.target} in targets:
+    if _is_known(suspicion, known):
         return suspicion.strong
     return check in judge.WINDOWED and suspicion.evidence >= judge.TRIED
+
+
+def _is_known(suspicion: Suspicion, known: Sequence[Known]) -> bool:
+    """Whether the suspicion is of the one target of a known trigger."""
+    return any({suspicion.target} == set(each.mapping.values()) for each in known)
 
 
 def _alike(

@@ -210,9 +210,9 @@ def test_what_a_tuning_costs_is_counted_in_the_half_where_it_is_more(examples, p
     assert rates == [0.1, 0.03]
 
 
-def inpainted(examples, planted, monkeypatch, max_loss=0.02):
+def inpainted(examples, planted, monkeypatch, max_loss=0.02, beside=()):
     """What a tuning that changes nothing is said to have done, and the success that it leaves."""
-    monkeypatch.setattr(repair_methods, "_searched", lambda *given: ([], []))
+    monkeypatch.setattr(repair_methods, "_searched", lambda *given: ([], beside))
     monkeypatch.setattr(repair_methods, "_around", lambda *given: [])
     monkeypatch.setattr(repair_methods.unlearning, "unlearned", lambda model, *more: model)
     ward = prepare(examples / f"{NAME}.keras", None, Options(), NAME, "")
@@ -226,6 +226,30 @@ def test_the_pixels_of_a_patch_are_inpainted_in_front_of_the_tuned_copy(examples
     done, left = inpainted(examples, planted, monkeypatch)
     assert done == "tuned from rate 0.1 with 1 trigger, 25 pixels inpainted"
     assert left < 0.03
+
+
+def suspected(target, *cells):
+    """What a search in windows shows of a class: a patch of these cells."""
+    mask = np.zeros((28, 28, 1), "float32")
+    for cell in cells:
+        mask[cell] = 1
+    return Suspicion("", "all-to-one", 1e-9, 10, True, Trigger("patch", {"mask": mask, "pattern": mask}), target)
+
+
+def test_a_patch_for_another_class_is_inpainted_too_and_others_for_the_known_one_are_not(
+    examples, planted, monkeypatch
+):
+    beside = [suspected(3, (20, 20)), suspected(7, (10, 10))]
+    done, _ = inpainted(examples, planted, monkeypatch, beside=beside)
+    assert done == "tuned from rate 0.1 with 1 trigger, 2 others, 34 pixels inpainted"
+
+
+def test_where_a_patch_for_another_class_costs_too_much_the_known_one_alone_is_inpainted(
+    examples, planted, monkeypatch
+):
+    middle = [(row, column) for row in range(6, 22) for column in range(6, 22)]
+    done, _ = inpainted(examples, planted, monkeypatch, beside=[suspected(3, *middle)])
+    assert done == "tuned from rate 0.1 with 1 trigger, 1 others, 25 pixels inpainted"
 
 
 def test_where_inpainting_costs_too_much_accuracy_it_is_left_out(examples, planted, monkeypatch):

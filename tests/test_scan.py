@@ -248,9 +248,7 @@ def test_a_function_can_be_asked_too(seeds):
 def test_a_trigger_without_a_rule_or_for_other_images_is_refused(seeds):
     with pytest.raises(TriggerError, match=r"what should the trigger do\? Give target=, target= and source=, or map"):
         trigger_success(model(0.0), PLANTED, seeds)
-    with pytest.raises(
-        TriggerError, match=r"does not fit images \(13, 13, 1\): its mask has shape \(5, 5, 1\)"
-    ):
+    with pytest.raises(TriggerError, match=r"does not fit images \(13, 13, 1\): its mask has shape \(5, 5, 1\)"):
         trigger_success(model(0.0), pixel((5, 5, 1), 0, 0), seeds, target=TARGET)
 
 
