@@ -96,13 +96,22 @@ def _unlearning(
             done = f"tuned from rate {chosen.rates[0]:g} with {', '.join(counts)}"
         if least <= ward.max_loss:
             break
-    for patches in ([*triggers, *second], triggers):
-        inside = inpainting.region(patches, ward.subject.image_shape)
+    groups = [[*triggers, *second], triggers] if second else [triggers]
+    made, pixels = _inpainted(ward, made, groups, max(ward.max_loss, least))
+    return made, f"{done}, {pixels} pixels inpainted" if pixels else done
+
+
+def _inpainted(
+    ward: Ward, model: keras.Model, groups: Sequence[Sequence[Trigger]], loss: float
+) -> tuple[keras.Model, int]:
+    """The model behind inpainting of the first triggers for which it loses no more than that, and how many pixels."""
+    for triggers in groups:
+        inside = inpainting.region(triggers, ward.subject.image_shape)
         if inside.any() and not inside.all():
-            filled = inpainting.inpainted(made, ward.subject, inside)
-            if _lost(ward, filled) <= max(ward.max_loss, least):
-                return filled, f"{done}, {np.count_nonzero(inside)} pixels inpainted"
-    return made, done
+            made = inpainting.inpainted(model, ward.subject, inside)
+            if _lost(ward, made) <= loss:
+                return made, int(np.count_nonzero(inside))
+    return model, 0
 
 
 def _count(triggers: Sequence[Trigger], kind: str) -> list[str]:
