@@ -210,9 +210,11 @@ def test_what_a_tuning_costs_is_counted_in_the_half_where_it_is_more(examples, p
     assert rates == [0.1, 0.03]
 
 
-def inpainted(examples, planted, monkeypatch, max_loss=0.02, beside=()):
+def inpainted(examples, planted, monkeypatch, max_loss=0.02, beside=(), unlearned=True):
     """What a tuning that changes nothing is said to have done, and the success that it leaves."""
     monkeypatch.setattr(repair_methods, "_searched", lambda *given: ([], beside))
+    if unlearned:
+        monkeypatch.setattr(repair_methods, "_obeys", lambda *given: False)
     monkeypatch.setattr(repair_methods, "_around", lambda *given: [])
     monkeypatch.setattr(repair_methods.unlearning, "unlearned", lambda model, *more: model)
     ward = prepare(examples / f"{NAME}.keras", None, Options(), NAME, "")
@@ -226,6 +228,12 @@ def test_the_pixels_of_a_patch_are_inpainted_in_front_of_the_tuned_copy(examples
     done, left = inpainted(examples, planted, monkeypatch)
     assert done == "tuned from rate 0.1 with 1 trigger, 25 pixels inpainted"
     assert left < 0.03
+
+
+def test_a_copy_that_still_obeys_is_not_inpainted(examples, planted, monkeypatch):
+    done, left = inpainted(examples, planted, monkeypatch, unlearned=False)
+    assert done == "tuned from rate 0.1 with 1 trigger"
+    assert left > 0.95
 
 
 def suspected(target, *cells):
