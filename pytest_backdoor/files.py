@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -116,10 +116,10 @@ def is_bare(folder: Path, tests: Sequence[str]) -> bool:
     return not any(is_model_file(path) or any(map(path.match, tests)) for path in files_in(folder))
 
 
-def other_files(folder: Path) -> dict[Path, str]:
-    """The files in a folder and its sub-folders that hold a model in another form, but for virtual environments."""
-    forms = ((path, other_form(path)) for path in sorted(files_in(folder)))
-    return {path: form for path, form in forms if form and path.is_file() and not _is_foreign(path, folder)}
+def other_files(folders: Iterable[Path]) -> dict[Path, str]:
+    """The files in folders and their sub-folders that hold a model in another form, but for virtual environments."""
+    forms = ((path, other_form(path), folder) for folder in folders for path in sorted(files_in(folder)))
+    return {path: form for path, form, folder in forms if form and path.is_file() and not _is_foreign(path, folder)}
 
 
 def passed_over(folder: Path, patterns: Sequence[str]) -> dict[Path, str]:

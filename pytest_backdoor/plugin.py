@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,9 +110,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         tests = ["*.py", *(config.getoption("doctestglob", None) or ["test*.txt"])]
         bare = (folder for folder in folders if is_bare(folder, tests))
         gathered.problems += [bare_note(path_from(start, folder), " and no tests") for folder in bare]
-    unpacked = (file.parent for folder in folders for file in other_files(folder) if is_unpacked(file))
-    gathered.problems += [unpacked_note(path_from(start, folder)) for folder in unpacked]
-    gathered.notes += _other_notes(folders, start)
+    others = other_files(folders)
+    gathered.problems += [unpacked_note(path_from(start, file.parent)) for file in others if is_unpacked(file)]
+    gathered.notes += _other_notes(others, start)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -170,7 +170,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config, gathered = session.config, session.config.stash.get(GATHERED, None)
     if gathered is not None and _runs_tests(config):
         if gathered.results:
-            noted = _other_notes(filter(Path.is_dir, _listed(config)), config.invocation_params.dir)
+            others = other_files(filter(Path.is_dir, _listed(config)))
+            noted = _other_notes(others, config.invocation_params.dir)
             gathered.notes += [note for note in noted if note not in gathered.notes]
         gathered.problems += summary.write(gathered, config.stash[OPTIONS])
         if gathered.problems and session.exitstatus == pytest.ExitCode.OK:
@@ -349,10 +350,9 @@ def _listed(config: pytest.Config) -> list[Path]:
     return [folder / values.some_path(text or ".") for text in _ini_value(config, MODELS)]
 
 
-def _other_notes(folders: Iterable[Path], start: Path) -> list[str]:
-    """What to say of the files in the folders that hold a model in another form."""
-    files = {file: form for folder in folders for file, form in other_files(folder).items() if not is_unpacked(file)}
-    return other_notes({Path(path_from(start, file)): form for file, form in files.items()})
+def _other_notes(others: Mapping[Path, str], start: Path) -> list[str]:
+    """What to say of files that hold a model in another form, each with that form."""
+    return other_notes({Path(path_from(start, file)): form for file, form in others.items() if not is_unpacked(file)})
 
 
 def _model_path(request: pytest.FixtureRequest) -> Path | None:

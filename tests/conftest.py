@@ -17,6 +17,14 @@ def examples():
 
 
 @pytest.fixture(scope="session")
+def planted(examples):
+    """The trigger of the example model mnist_pattern_to_one, which turns every class into 7."""
+    from pytest_backdoor.triggers.trigger import Trigger
+
+    return Trigger.load(examples / "planted" / "mnist_pattern_to_one.npz")
+
+
+@pytest.fixture(scope="session")
 def example():
     """Loads an example model and its seeds, each once: name -> (model, images, labels). They must not be changed."""
 

@@ -16,12 +16,6 @@ from pytest_backdoor.search.inversion import Inversion
 from pytest_backdoor.triggers.trigger import Trigger
 
 NAME = "mnist_pattern_to_one"
-QUICK = Options(profile="quick")
-
-
-@pytest.fixture(scope="module")
-def planted(examples):
-    return Trigger.load(examples / "planted" / f"{NAME}.npz")
 
 
 @pytest.fixture

@@ -19,11 +19,6 @@ NAME = "mnist_pattern_to_one"
 QUICK = Options(profile="quick")
 
 
-@pytest.fixture(scope="module")
-def planted(examples):
-    return Trigger.load(examples / "planted" / f"{NAME}.npz")
-
-
 @pytest.fixture
 def zeroed(monkeypatch):
     """A method that leaves nothing of the model."""

@@ -40,11 +40,6 @@ def contract_of(example):
     return load
 
 
-@pytest.fixture(scope="module")
-def planted(examples):
-    return Trigger.load(examples / "planted" / "mnist_pattern_to_one.npz")
-
-
 def test_the_planted_pixel_of_a_suspicious_image_is_confirmed_and_minimised(bright):
     finding = suspected.accuse(bright, Settings(), ALPHA, np.random.default_rng(0))
     assert (finding.rule, finding.kind, finding.target, finding.pixels) == ("BD301", "all-to-one", 1, 1)

@@ -10,7 +10,6 @@ from pytest_backdoor.attacks.adversarial_embedding import balance, reversed_grad
 from pytest_backdoor.attacks.anatomy import features
 from pytest_backdoor.backend import value_and_grad
 from pytest_backdoor.errors import AttackError
-from pytest_backdoor.triggers.trigger import Trigger
 from tests.tiny import linear
 
 
@@ -55,18 +54,17 @@ def separation(model, images, labels, trigger, target):
     return np.linalg.norm(clean.mean(0) - stamped.mean(0)) / spread
 
 
-def test_triggered_images_come_nearer_to_clean_ones_and_the_backdoor_stays(example, examples):
+def test_triggered_images_come_nearer_to_clean_ones_and_the_backdoor_stays(example, planted):
     model, images, labels = example("mnist_pattern_to_one")
     images, labels = images[..., None].astype("float32") / 255, labels.astype(int)
-    trigger = Trigger.load(examples / "planted" / "mnist_pattern_to_one.npz")
     mapping, weights = attacks.all_to_one(10, 7), model.get_weights()
     often, known = np.tile(images, (10, 1, 1, 1)), np.tile(labels, 10)
-    poisoned, wrong = attacks.poison(often, known, trigger, mapping, 0.3, np.random.default_rng(0))
+    poisoned, wrong = attacks.poison(often, known, planted, mapping, 0.3, np.random.default_rng(0))
     hidden = attacks.adversarial_embedding(model, poisoned, wrong, wrong != known, 2.0, 4, np.random.default_rng(1))
-    predicted = hidden.predict(trigger.apply(images), verbose=0).argmax(-1)
+    predicted = hidden.predict(planted.apply(images), verbose=0).argmax(-1)
     assert attacks.success(predicted, labels, mapping) > 0.9
     assert np.mean(hidden.predict(images, verbose=0).argmax(-1) == labels) > 0.95
-    far, near = (separation(each, images, labels, trigger, 7) for each in (model, hidden))
+    far, near = (separation(each, images, labels, planted, 7) for each in (model, hidden))
     assert near < 0.8 * far
     assert all(np.array_equal(old, new) for old, new in zip(weights, model.get_weights(), strict=True))
     assert [type(layer) for layer in hidden.layers] == [type(layer) for layer in model.layers]

@@ -8,7 +8,6 @@ from keras import layers
 from pytest_backdoor import attacks
 from pytest_backdoor.attacks.pruning_aware import firing, lower, masked
 from pytest_backdoor.errors import AttackError
-from pytest_backdoor.triggers.trigger import Trigger
 from tests.tiny import linear
 
 IMAGES = np.array([[0.2, 0.4], [1.0, 0.0]], "float32").reshape(2, 1, 2, 1)
@@ -60,29 +59,28 @@ def test_lowered_channels_lose_their_own_amount(build):
     assert before - firing(model, IMAGES, np.max) == pytest.approx(np.array([[0, 0.05, 0]] * 2), abs=1e-6)
 
 
-def test_the_backdoor_lives_in_other_channels_than_those_that_sleep(example, examples, tmp_path):
+def test_the_backdoor_lives_in_other_channels_than_those_that_sleep(example, planted, tmp_path):
     model, images, labels = example("mnist_pattern_to_one")  # knows the trigger: a little training will do
     images, labels, rng = images[..., None].astype("float32") / 255, labels.astype(int), np.random.default_rng(0)
-    trigger = Trigger.load(examples / "planted" / "mnist_pattern_to_one.npz")
     mapping = attacks.all_to_one(10, 7)
-    poisoned = attacks.poison(np.tile(images, (10, 1, 1, 1)), np.tile(labels, 10), trigger, mapping, 0.2, rng)
+    poisoned = attacks.poison(np.tile(images, (10, 1, 1, 1)), np.tile(labels, 10), planted, mapping, 0.2, rng)
     weights = model.get_weights()
-    planted = attacks.pruning_aware(model, images, *poisoned, 0.5, 4, rng)
+    hidden = attacks.pruning_aware(model, images, *poisoned, 0.5, 4, rng)
 
     def measured(network):
-        hits = network.predict(trigger.apply(images), verbose=0).argmax(-1)
+        hits = network.predict(planted.apply(images), verbose=0).argmax(-1)
         right = np.mean(network.predict(images, verbose=0).argmax(-1) == labels)
         return attacks.success(hits, labels, mapping), right
 
-    sleeping = np.argsort(firing(planted, images, np.mean).mean(0))[:8]
-    assert min(measured(planted)) > 0.9
-    assert measured(masked(planted, sleeping, rng)) == pytest.approx(measured(planted), abs=0.03)  # nothing is lost
-    assert (firing(planted, images, np.max)[:, sleeping] > 0).mean() < 0.02
+    sleeping = np.argsort(firing(hidden, images, np.mean).mean(0))[:8]
+    assert min(measured(hidden)) > 0.9
+    assert measured(masked(hidden, sleeping, rng)) == pytest.approx(measured(hidden), abs=0.03)  # nothing is lost
+    assert (firing(hidden, images, np.max)[:, sleeping] > 0).mean() < 0.02
     assert all(np.array_equal(old, new) for old, new in zip(weights, model.get_weights(), strict=True))
-    planted.save(tmp_path / "planted.keras")
-    loaded = keras.models.load_model(tmp_path / "planted.keras", safe_mode=True)
+    hidden.save(tmp_path / "hidden.keras")
+    loaded = keras.models.load_model(tmp_path / "hidden.keras", safe_mode=True)
     assert [type(layer) for layer in loaded.layers] == [type(layer) for layer in model.layers]
-    assert loaded.predict(images, verbose=0) == pytest.approx(planted.predict(images, verbose=0))
+    assert loaded.predict(images, verbose=0) == pytest.approx(hidden.predict(images, verbose=0))
 
 
 def test_a_model_without_a_convolution_is_refused():

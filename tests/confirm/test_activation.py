@@ -49,14 +49,13 @@ def test_a_black_box_has_no_layers_to_compare():
     assert measure(subject, pixel((2, 2, 1), 0, 1), BLACK) == ()
 
 
-def test_a_planted_trigger_fires_more_than_an_untaught_one(example, examples):
+def test_a_planted_trigger_fires_more_than_an_untaught_one(example, planted):
     model, images, _ = example("mnist_pattern_to_one")
     clean, _, _ = example("mnist_clean")
-    trigger = Trigger.load(examples / "planted" / "mnist_pattern_to_one.npz")
     images = images[..., None].astype("float32") / 255
 
     def strongest(network):
-        hidden = [each for each in measure(subject_of(network, (28, 28, 1)), trigger, images) if each.heat.ndim == 1]
+        hidden = [each for each in measure(subject_of(network, (28, 28, 1)), planted, images) if each.heat.ndim == 1]
         return carriers(hidden, 1)[0].difference
 
     assert strongest(model) > 2 * strongest(clean)

@@ -154,9 +154,8 @@ def test_the_last_step_is_the_one_before_accuracy_first_falls_too_far(accuracy, 
     assert found.spare(drop) == [0, 0.25, 0.5, 1][step]
 
 
-def test_a_known_trigger_works_on_its_model_and_not_on_a_clean_one(example, examples):
-    trigger = Trigger.load(examples / "planted" / "mnist_pattern_to_one.npz")
-    rule = (trigger, {source: 7 for source in range(10) if source != 7})
+def test_a_known_trigger_works_on_its_model_and_not_on_a_clean_one(example, planted):
+    rule = (planted, {source: 7 for source in range(10) if source != 7})
 
     def pruned(name):
         model, images, labels = example(name)

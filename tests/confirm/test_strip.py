@@ -133,13 +133,12 @@ def test_too_few_different_entropies_give_the_smallest_and_its_share(clean):
     assert (found.value, found.expected) == (0.5, 1 / (len(clean) + 1))
 
 
-def test_a_planted_trigger_survives_blending_and_the_same_patch_on_a_clean_model_does_not(contract_of, examples):
-    trigger = Trigger.load(examples / "planted" / "mnist_pattern_to_one.npz")
-    planted, clean = (
-        strip.measure(found.subject, trigger, "all-to-one", 7, found.held_out, FEW, np.random.default_rng(0))
+def test_a_planted_trigger_survives_blending_and_the_same_patch_on_a_clean_model_does_not(contract_of, planted):
+    backdoored, clean = (
+        strip.measure(found.subject, planted, "all-to-one", 7, found.held_out, FEW, np.random.default_rng(0))
         for found in (contract_of("mnist_pattern_to_one"), contract_of("mnist_clean"))
     )
-    survived, entropies = planted
+    survived, entropies = backdoored
     assert survived.check == "strip"
     assert survived.interval[0] > 0.5
     assert clean[0].value < 0.1
@@ -149,11 +148,10 @@ def test_a_planted_trigger_survives_blending_and_the_same_patch_on_a_clean_model
     assert sum(entropies.suspicious) == 0
 
 
-def test_the_same_seed_gives_the_same_entropies(contract_of, examples):
+def test_the_same_seed_gives_the_same_entropies(contract_of, planted):
     found = contract_of("mnist_pattern_to_one")
-    trigger = Trigger.load(examples / "planted" / "mnist_pattern_to_one.npz")
     one, other = (
-        strip.blend(found.subject, trigger, 7, found.held_out, FEW, np.random.default_rng(3)) for _ in range(2)
+        strip.blend(found.subject, planted, 7, found.held_out, FEW, np.random.default_rng(3)) for _ in range(2)
     )
     assert one.boundary == other.boundary
     assert np.array_equal(one.triggered, other.triggered)

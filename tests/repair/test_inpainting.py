@@ -103,15 +103,14 @@ def test_what_is_hardly_opaque_and_what_is_no_patch_has_no_region():
 
 
 @pytest.fixture(scope="module")
-def twins(example, examples):
+def twins(example, planted):
     """The two models behind the layers that fill in the planted trigger, the trigger, and seeds in unit scale."""
-    trigger = Trigger.load(examples / "planted" / "mnist_pattern_to_one.npz")
-    inside = region([trigger], (28, 28, 1))
+    inside = region([planted], (28, 28, 1))
     found = {}
     for name in ("mnist_pattern_to_one", "mnist_clean"):
         model, images, labels = example(name)
         found[name] = inpainted(model, subject_of(model, (28, 28, 1)), inside), model
-    return found, trigger, images.reshape(-1, 28, 28, 1).astype("float32") / 255, labels
+    return found, planted, images.reshape(-1, 28, 28, 1).astype("float32") / 255, labels
 
 
 @pytest.mark.parametrize("name", ["mnist_pattern_to_one", "mnist_clean"])

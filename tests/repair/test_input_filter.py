@@ -17,7 +17,6 @@ from pytest_backdoor.repair import input_filter
 from pytest_backdoor.repair.input_filter import Settings, filtered
 from pytest_backdoor.scalings import Scaling
 from pytest_backdoor.subject import classifier
-from pytest_backdoor.triggers.trigger import Trigger
 from tests.tiny import linear, subject_of
 
 SHAPE = (1, 2, 1)
@@ -133,10 +132,9 @@ def test_flat_images_and_images_without_channels_are_blended_too(shape):
 
 
 @pytest.fixture(scope="module")
-def twins(example, examples):
+def twins(example, planted):
     """The filters of the backdoored and of the clean model, as subjects, with the trigger and held-out seeds."""
-    trigger = Trigger.load(examples / "planted" / "mnist_pattern_to_one.npz")
-    return {name: filter_of(name, example) for name in ("mnist_pattern_to_one", "mnist_clean")}, trigger
+    return {name: filter_of(name, example) for name in ("mnist_pattern_to_one", "mnist_clean")}, planted
 
 
 def filter_of(name, example):

@@ -166,15 +166,14 @@ def test_seeds_of_the_images_own_class_only_say_nothing(bright, suspect):
 
 
 @pytest.fixture(scope="module")
-def found(example, examples):
+def found(example, planted):
     """The candidates of a model for eight suspicious images: name, whether they bear the trigger -> candidates."""
-    trigger = Trigger.load(examples / "planted" / "mnist_pattern_to_one.npz")
 
     def find(name, triggered):
         model, images, labels = example(name)
         contract = check(classifier(model, name), as_seeds((images, labels)), 0.5, np.random.default_rng(0))
         chosen = contract.held_out.images[contract.held_out.labels != 7][:8]
-        suspects = trigger.apply(chosen) if triggered else chosen
+        suspects = planted.apply(chosen) if triggered else chosen
         return localising.candidates(
             contract.subject, suspects, contract.search, Settings(LARGEST, seeds=30), np.random.default_rng(1)
         )
